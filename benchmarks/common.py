@@ -1,0 +1,77 @@
+"""What the benchmark scripts share: where results go, and how a document is written beside its host."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compressor.benchmarking import host
+from compressor.reporting.markdown import grid
+from compressor.runtime import versions, write_json, write_text
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+class Log:
+    """A `Progress` that writes plain lines to stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def say(self, message: str) -> None:
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def bar(self, label: str, total: int) -> Any:
+        from compressor.runtime import Silent
+
+        return Silent().bar(label, total)
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """The options that every script takes."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="a try of under two minutes on two cores")
+    made.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    made.add_argument("--save", action="store_true", help="write benchmarks/results/<date>-<name>.{json,md}")
+    return made
+
+
+def finish(
+    arguments: argparse.Namespace,
+    name: str,
+    figures: dict[str, Any],
+    *,
+    title: str,
+    header: tuple[str, ...],
+    lines: Sequence[tuple[str, ...]],
+    remarks: Sequence[str] = (),
+) -> None:
+    """Prints the table, or the document with `--json`; with `--save` both go to the results."""
+    command = " ".join(["python", *sys.argv])
+    document = {
+        "name": name,
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        **figures,
+        "host": host.fingerprint(),
+        "versions": versions(),
+    }
+    machine = document["host"]
+    text = "\n\n".join([
+        f"# {title}",
+        f"{document['date']}, `{command}`; {machine['cpu']}, {machine['cores_usable']} cores; "
+        + ", ".join(f"{k} {v}" for k, v in document["versions"].items() if v) + ".",
+        grid(header, list(lines)),
+        *remarks,
+    ])  # fmt: skip
+    if arguments.save:
+        stem = RESULTS / f"{document['date']}-{name}"
+        write_json(stem.with_suffix(".json"), document)
+        write_text(stem.with_suffix(".md"), text + "\n")
+    print(json.dumps(document, indent=2) if arguments.json else text)

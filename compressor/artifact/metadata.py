@@ -1,0 +1,61 @@
+"""What an exported file says of itself: one JSON document under the key `compressor` in its metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.errors import ArtifactError
+
+KEY = "compressor"
+
+
+class Metadata(BaseModel):
+    """The description that travels inside an ONNX file."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: int = 1
+    name: str
+    """The architecture's name in timm."""
+    role: str = "student"
+    classes: list[str] = Field(min_length=1)
+    """Class names, in the order of the logits."""
+    preprocessing: Preprocessing
+    stem: str = "keep"
+    """The stem adaptation the architecture was built with (see `student.stem` in the recipe)."""
+    precision: str = "fp32"
+    dataset: dict[str, Any] | None = None
+    """Name, fingerprint and seed of the data it was trained on."""
+    recipe: str | None = None
+    """Fingerprint of the resolved recipe."""
+    temperature: float | None = None
+    """Calibration temperature fitted on validation; softmax(logits / temperature) is calibrated."""
+    top1: float | None = None
+    """Test accuracy of the PyTorch model, a fraction."""
+    parity: dict[str, Any] | None = None
+    """How closely this file reproduces the PyTorch model on real samples."""
+    macs: int | None = None
+    """Multiply–accumulate operations for one image."""
+    params: int | None = None
+
+
+def parse(text: str | None, source: str) -> Metadata:
+    """The metadata in `text`, checked.
+
+    Raises:
+        ArtifactError: the file carries none, or it is damaged.
+    """
+    if not text:
+        raise ArtifactError(
+            f"{source} has no compressor metadata: classes and preprocessing are unknown.\n"
+            f"Export it with `compress export`, which writes both into the file."
+        )
+    try:
+        return Metadata.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise ArtifactError(f"{source} has damaged compressor metadata: {where}: {first['msg']}") from error

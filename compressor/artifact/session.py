@@ -1,0 +1,124 @@
+"""An exported file, loaded: checked, placed on a provider, ready to give logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact import metadata, providers
+from compressor.artifact.metadata import Metadata
+from compressor.artifact.preprocessing import Preprocessing, normalize
+from compressor.errors import ArtifactError, ProviderError
+from compressor.runtime import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A loaded ONNX classifier.
+
+    `run` takes normalised images; `logits` takes pixels and normalises them as the file says.
+    """
+
+    path: Path
+    session: Any
+    provider: str
+    placement: dict[str, int]
+    input_name: str
+    input_shape: tuple[int | str | None, ...]
+    input_type: str
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says of itself. Raises ArtifactError where it says nothing."""
+        return metadata.parse(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(self.path))
+
+    @property
+    def batch(self) -> int | None:
+        """The frozen batch size, or None when the batch is dynamic."""
+        first = self.input_shape[0] if self.input_shape else None
+        return first if isinstance(first, int) else None
+
+    def run(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """(batch, 3, size, size) float32 → (batch, classes) float32 logits."""
+        dtype = np.float16 if self.input_type == "tensor(float16)" else np.float32
+        out = self.session.run(None, {self.input_name: images.astype(dtype, copy=False)})[0]
+        return np.asarray(out, dtype=np.float32)
+
+    def logits(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+        """(batch, size, size, 3) uint8 → (batch, classes) float32 logits; a frozen batch is fed piecewise."""
+        images = normalize(pixels, preprocessing)
+        if self.batch is None or self.batch == len(images):
+            return self.run(images)
+        parts = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            full = np.resize(part, (self.batch, *part.shape[1:]))  # repeats images to fill the last batch
+            parts.append(self.run(full)[: len(part)])
+        return np.concatenate(parts)
+
+
+def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None) -> Artifact:
+    """Opens an ONNX file on one provider, with the CPU behind it for what the provider can't run.
+
+    Args:
+        path: the file.
+        provider: short or full name of an execution provider.
+        threads: intra-op threads; None lets onnxruntime choose.
+
+    Raises:
+        ArtifactError: no such file, not ONNX, or damaged.
+        ProviderError: the provider isn't there or took no node.
+    """
+    path = Path(path)
+    require("onnxruntime")
+    import onnxruntime as ort
+
+    if not path.is_file():
+        raise ArtifactError(f"no file {path}")
+    wanted = providers.resolve(provider)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if threads:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    chain = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    try:
+        session = ort.InferenceSession(str(path), options, providers=chain)
+    except ProviderError:
+        raise
+    except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
+        raise ArtifactError(f"{path} can't be loaded by onnxruntime: {_first_line(error)}") from error
+    if session.get_providers()[0] != wanted:
+        raise ProviderError(
+            f"provider '{provider}' ({wanted}) could not start; onnxruntime fell back to "
+            f"{session.get_providers()[0]}. `compress doctor` shows what is missing."
+        )
+    counts = providers.placement(session)
+    providers.check_placement(counts, wanted, str(path))
+    entry = session.get_inputs()[0]
+    return Artifact(
+        path=path,
+        session=session,
+        provider=wanted,
+        placement=counts,
+        input_name=entry.name,
+        input_shape=tuple(entry.shape),
+        input_type=entry.type,
+    )
+
+
+def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities over the last axis, from logits divided by `temperature`, in float64."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    exp = np.exp(scaled)
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,91 @@
+"""The child process of the benchmark: loads one file, times it, prints one JSON document.
+
+python -m compressor.benchmarking.child '{"file": "student.onnx", "provider": "cpu", …}'
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressor.artifact import session
+from compressor.benchmarking import contention
+from compressor.errors import CompressorError
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Load time, first run, timed samples (ms), peak memory (MB), placement and contention of one file."""
+    import onnxruntime  # noqa: F401  (its import is the process's, not the model's)
+
+    memory_before = peak_rss_mb()
+    watch = contention.Watch()
+    started = time.perf_counter()
+    artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
+    load_ms = (time.perf_counter() - started) * 1e3
+    memory_loaded = peak_rss_mb()
+    height, width = (side if isinstance(side, int) else request["size"] for side in artifact.input_shape[2:])
+    batch = artifact.batch or request["batch"]
+    images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
+    started = time.perf_counter()
+    artifact.run(images)
+    first_ms = (time.perf_counter() - started) * 1e3
+    _run_for(artifact, images, seconds=request["warmup_seconds"], most=sys.maxsize)
+    samples = _run_for(artifact, images, seconds=request["max_seconds"], most=request["samples"])
+    return {
+        "load_ms": load_ms,
+        "first_run_ms": first_ms,
+        "samples_ms": samples,
+        "import_rss_mb": memory_before,
+        "load_rss_mb": memory_loaded,
+        "peak_rss_mb": peak_rss_mb(),
+        "placement": artifact.placement,
+        "provider": artifact.provider,
+        "batch": batch,
+        **watch.read(),
+    }
+
+
+def _run_for(artifact: session.Artifact, images: Any, *, seconds: float, most: int) -> list[float]:
+    """Times of consecutive calls, ms, until `seconds` are over or there are `most`."""
+    run, name, timer = artifact.session.run, artifact.input_name, time.perf_counter
+    feed = {name: images.astype(np.float16) if artifact.input_type == "tensor(float16)" else images}
+    samples: list[float] = []
+    end = timer() + seconds
+    while len(samples) < most:
+        started = timer()
+        run(None, feed)
+        now = timer()
+        samples.append((now - started) * 1e3)
+        if now > end:
+            break
+    return samples
+
+
+def peak_rss_mb() -> float:
+    """Peak resident memory of this process, MB (10⁶ bytes)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def main() -> None:
+    """Reads the request from the command line; prints the measurement or the error as JSON."""
+    try:
+        answer: dict[str, Any] = {"ok": measure(json.loads(sys.argv[1]))}
+    except CompressorError as error:
+        answer = {"error": str(error), "kind": type(error).__name__}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What a recipe says about the benchmark."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BenchmarkConfig(BaseModel):
+    """Which combinations are measured, and how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    providers: list[str] | None = None
+    """ONNX Runtime execution providers by short name; None: cpu, and cuda where it is installed."""
+    batches: list[int] = [1]
+    """Batch sizes."""
+    threads: list[int] = [1]
+    """Intra-op threads."""
+    processes: int = Field(default=3, ge=1)
+    """Fresh child processes per combination, interleaved between the combinations."""
+    samples: int = Field(default=662, ge=10)
+    """Timed calls per combination, over all its processes; 662 support a p99, 64 a p90."""
+    warmup_seconds: float = Field(default=0.3, ge=0)
+    """Untimed calls before the timed ones, in each process."""
+    max_seconds: float = Field(default=4.0, gt=0)
+    """Timed calls stop after this long in a process, with as many samples as there are then."""

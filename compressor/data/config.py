@@ -1,0 +1,55 @@
+"""What a recipe says about data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AugmentConfig(BaseModel):
+    """What a training view may do to an image; timm's transforms, seeded per (data.seed, sample, view)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: tuple[float, float] = (0.35, 1.0)
+    """Share of the image's area that the random crop keeps, from–to."""
+    ratio: tuple[float, float] = (0.75, 1.3333)
+    """Aspect ratio of the random crop, from–to."""
+    hflip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip; 0 for text, digits and anything with a reading direction."""
+    vflip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a vertical flip."""
+    color_jitter: float = Field(default=0.2, ge=0, le=1)
+    """Strength of random brightness, contrast and saturation changes."""
+    auto_augment: str | None = None
+    """timm's auto-augment policy, such as `rand-m7-mstd0.5-inc1`; replaces colour jitter."""
+
+
+class DataConfig(BaseModel):
+    """The images, how they are split, and what a view of one looks like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = "digits"
+    """`digits` (embedded, 1,797 handwritten digits) or the path of an image folder."""
+    seed: int = 0
+    """Fixes the splits and the views; part of every fingerprint."""
+    image_size: int | Literal["auto"] = "auto"
+    """Height and width that models are trained at, pixels; `auto`: 32 for digits, 224 for folders."""
+    validation: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share held out for choices, where the folder has no validation split of its own."""
+    test: float = Field(default=0.2, gt=0, lt=0.5)
+    """Share held out for the report, where the folder has no test split of its own."""
+    limit: int | None = Field(default=None, ge=1)
+    """Keeps at most this many samples of each split, stratified; None keeps all."""
+    crop_pct: float = Field(default=1.0, gt=0, le=1)
+    """Share of the resized short side that the centre crop keeps in evaluation and on the device."""
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    """How images are resized, in training and after."""
+    augment: AugmentConfig | Literal["auto"] = "auto"
+    """What a training view does; `auto` takes what suits the source (digits are never flipped)."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; `auto`: none on two cores or fewer, else up to eight."""
+    max_unreadable: float = Field(default=0.01, ge=0, le=1)
+    """Share of unreadable images that is skipped with a warning; more is an error."""

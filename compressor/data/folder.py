@@ -1,0 +1,188 @@
+"""Image folders: `train/` with `val/` and/or `test/`, or class folders that are split by `data.seed`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from compressor.artifact.preprocessing import open_image
+from compressor.data.config import DataConfig
+from compressor.data.dataset import Source
+from compressor.errors import DataError
+from compressor.runtime import Progress, cache_dir, track, write_json
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+_HEAD = 64 * 1024  # bytes of each file that go into the fingerprint, beside its path and size
+
+
+def read_folder(config: DataConfig, progress: Progress) -> Source:
+    """An image folder as a source; every image is opened once, and unreadable ones are left out.
+
+    Raises:
+        DataError: no such folder, no class folders, an empty class folder, fewer than two classes,
+            splits whose classes differ, or more unreadable images than `data.max_unreadable`.
+    """
+    root = Path(config.source).expanduser()
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"data folder '{config.source}' {what} (from --data or data.source).\n"
+            "Give `digits`, or a folder with one sub-folder of images per class."
+        )
+    layout, notes = _layout(root)
+    classes = _classes(layout, root)
+    ids, labels, owner = [], [], []
+    for name, folder in layout.items():
+        for label, class_name in enumerate(classes):
+            for path in _images(folder / class_name):
+                ids.append(path.relative_to(root).as_posix())
+                labels.append(label)
+                owner.append(name)
+    content, bad = _inspect(root, ids, progress)
+    _judge(bad, ids, config)
+    keep = np.array([i not in bad for i in ids])
+    ids = [i for i in ids if i not in bad]
+    names = np.array(owner)[keep]
+    paths = [root / i for i in ids]
+
+    def read(index: int) -> Image.Image:
+        try:
+            return open_image(paths[index])
+        except OSError as error:
+            raise DataError(f"image {paths[index]} was readable at the start and is not now: {error}") from error
+
+    fixed = {name: np.flatnonzero(names == name) for name in layout} if set(layout) != {"all"} else {}
+    return Source(
+        name=root.resolve().name,
+        classes=classes,
+        ids=ids,
+        labels=np.array(labels, dtype=np.int64)[keep],
+        read=read,
+        content=content,
+        fixed=fixed,
+        notes=notes,
+        unreadable=sorted(bad),
+    )
+
+
+def _layout(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """Split name → folder; the key `all` when class folders lie in the root."""
+    folders = _folders(root)
+    named = {_SPLIT_NAMES[f.name.lower()]: f for f in folders if f.name.lower() in _SPLIT_NAMES}
+    if "train" not in named:
+        if not folders:
+            loose = any(_images(root))
+            raise DataError(
+                f"no class folders in {root}"
+                + (": the images lie loose in it.\n" if loose else ".\n")
+                + f"Sort them into one folder per class: {root}/cat/1.jpg, {root}/dog/2.jpg."
+            )
+        return {"all": root}, []
+    notes = []
+    if "test" not in named and "validation" in named:
+        named["test"] = named.pop("validation")
+        notes.append(
+            f"no test/ in {root.name}: {named['test'].name}/ is kept for the final report, "
+            "and validation is taken from train/"
+        )
+    return {name: named[name] for name in ("train", "validation", "test") if name in named}, notes
+
+
+def _classes(layout: dict[str, Path], root: Path) -> list[str]:
+    first, *others = layout
+    classes = [f.name for f in _folders(layout[first])]
+    if len(classes) < 2:
+        raise DataError(
+            f"{layout[first]} has {len(classes)} class folder(s); a classifier needs at least two.\n"
+            f"Sort the images into one folder per class below {layout[first]}."
+        )
+    for other in others:
+        here = [f.name for f in _folders(layout[other])]
+        if here != classes:
+            missing, extra = sorted(set(classes) - set(here)), sorted(set(here) - set(classes))
+            detail = "; ".join(
+                f"{word} {', '.join(names[:5])}" + (" …" if len(names) > 5 else "")
+                for word, names in (("lacks", missing), ("has besides", extra))
+                if names
+            )
+            raise DataError(
+                f"the splits' classes differ: {layout[other]} {detail}, compared with {layout[first]}.\n"
+                "Every split needs the same class folders."
+            )
+    for folder in layout.values():
+        for name in classes:
+            if not _images(folder / name):
+                raise DataError(
+                    f"class folder {folder / name} has no images ({', '.join(sorted(SUFFIXES))}).\n"
+                    "Fill it, or remove it from every split."
+                )
+    return classes
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[str]]:
+    """The content fingerprint, and the ids of images that can't be read.
+
+    The fingerprint covers path, size and the first 64 KiB of each file. Decoding everything takes a
+    while on large folders, so what it found is remembered per fingerprint.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    with ThreadPoolExecutor() as pool:
+        for head in pool.map(lambda i: _head(root / i), ids, chunksize=64):
+            digest.update(head)
+    for i in ids:
+        digest.update(i.encode() + b"\0")
+    content = digest.hexdigest()
+    memory = cache_dir() / "inspected" / f"{content}.json"
+    if memory.is_file():
+        return content, set(json.loads(memory.read_text())["unreadable"])
+    with ThreadPoolExecutor() as pool:
+        readable = pool.map(lambda i: _readable(root / i), ids, chunksize=16)
+        verdicts = list(track(progress, readable, label="checking images", total=len(ids)))
+    bad = {i for i, ok in zip(ids, verdicts, strict=True) if not ok}
+    write_json(memory, {"unreadable": sorted(bad)})
+    return content, bad
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.blake2b(file.read(_HEAD) + str(path.stat().st_size).encode(), digest_size=8).digest()
+
+
+def _readable(path: Path) -> bool:
+    try:
+        open_image(path)
+    except OSError:
+        return False
+    return True
+
+
+def _judge(bad: set[str], ids: list[str], config: DataConfig) -> None:
+    if len(bad) > config.max_unreadable * len(ids):
+        named = ", ".join(sorted(bad)[:5]) + (" …" if len(bad) > 5 else "")
+        raise DataError(
+            f"{len(bad)} of {len(ids)} images can't be read: {named}.\n"
+            f"That is more than data.max_unreadable = {config.max_unreadable:g} allows; "
+            "repair or remove them, or raise the limit."
+        )

@@ -1,0 +1,219 @@
+"""What the device commands do: from what a person names to measurements, metrics and labels.
+
+Beside `pipeline.py`, which is the street of `distill`; torch is only loaded for checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from compressor import runfolder
+from compressor.artifact import session
+from compressor.artifact.preprocessing import open_image, to_pixels
+from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.measure import document
+from compressor.data.config import DataConfig
+from compressor.data.dataset import Dataset
+from compressor.data.folder import SUFFIXES
+from compressor.data.load import SOURCES, load_dataset
+from compressor.errors import CompressorError, UsageError
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Predictions, check_classes, predict_artifact
+from compressor.recipe import load as load_recipe
+from compressor.reporting import build
+from compressor.runfolder import RunFolder
+from compressor.runtime import Progress, require, write_json
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def checked(kind: type[Config], **values: Any) -> Config:
+    """A configuration from options. Raises UsageError naming the option that doesn't fit."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            key = str(e["loc"][0]) if e["loc"] else "?"
+            lines.append(f"--{key.rstrip('s') if key != 'samples' else key} {e.get('input')!r}: {e['msg']}")
+        raise UsageError("\n".join(dict.fromkeys(lines))) from error
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """`1,8` → [1, 8]. Raises UsageError."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise UsageError(f"{option} '{text}': give whole numbers from 1, separated by commas, such as 1,8")
+    return found
+
+
+def artifacts(named: list[str]) -> tuple[dict[str, Path], RunFolder | None]:
+    """Label → ONNX file for what was named; the run, when it is one run and nothing else."""
+    if not named or (len(named) == 1 and not named[0].endswith(".onnx")):
+        run = runfolder.open_run(named[0]) if named else runfolder.newest()
+        return {str(p.relative_to(run.path)): p for p in _files_of(run)}, run
+    files: dict[str, Path] = {}
+    for name in named:
+        if name.endswith(".onnx"):
+            files[name] = Path(name)
+        else:
+            files |= {str(p): p for p in _files_of(runfolder.open_run(name))}
+    return files, None
+
+
+def _files_of(run: RunFolder) -> list[Path]:
+    files = [*sorted(run.path.glob("student*.onnx")), *sorted(run.path.glob("stages/*/seed*/model.onnx"))]
+    if not files:
+        raise UsageError(f"run '{run.path}' has no exported file yet; make one: compress export {run.path}")
+    return files
+
+
+def benchmark(named: list[str], config: BenchmarkConfig, progress: Progress) -> dict[str, Any]:
+    """`benchmark.json` for files or runs; for one run it is stored there and joins its report."""
+    require("onnxruntime")
+    files, run = artifacts(named)
+    measured = document(files, config, progress)
+    if run is not None:
+        write_json(run.benchmark, measured)
+        build.write(run)
+    return measured
+
+
+def evaluate(model: str | None, *, data: str | None, split: str, provider: str, progress: Progress) -> dict[str, Any]:
+    """Metrics of an ONNX file, a run's exported student, or a checkpoint.
+
+    Raises:
+        UsageError: no such model or split, or the data has to be named.
+    """
+    if split not in ("auto", "train", "validation", "test", "all"):
+        raise UsageError(f"unknown split '{split}' (available: auto, train, validation, test, all)")
+    if model is None:
+        run = runfolder.newest()
+        model = str(run.artifact("fp32") if run.artifact("fp32").is_file() else run.path)
+    path = Path(model)
+    if path.suffix == ".onnx":
+        require("onnxruntime")
+        artifact = session.load(path, provider=provider)
+        metadata = artifact.metadata
+        dataset, split = data_for(path, metadata.dataset, data, split, progress)
+        seen = predict_artifact(artifact, dataset, split)
+        temperature = metadata.temperature
+    else:
+        seen, dataset, split, temperature = _evaluate_checkpoint(path, data, split, progress)
+    return {"model": model, "data": dataset.name, "split": split, **_figures(seen, dataset.classes, temperature)}
+
+
+def _evaluate_checkpoint(
+    path: Path, data: str | None, split: str, progress: Progress
+) -> tuple[Predictions, Dataset, str, float | None]:
+    require("torch", "timm", "safetensors")
+    from compressor.evaluation.torch_predictor import predict_model
+    from compressor.models import checkpoint
+
+    if not path.exists():
+        path = runfolder.open_run(path).path
+    model, card = checkpoint.load(path)
+    dataset, split = data_for(path, card.dataset, data, split, progress)
+    check_classes(card.classes, dataset, str(path))
+    return predict_model(model, dataset, split, card.preprocessing), dataset, split, card.temperature
+
+
+def _figures(seen: Predictions, classes: list[str], temperature: float | None) -> dict[str, Any]:
+    labels, logits = seen.labels, seen.logits
+    return {
+        "samples": len(labels),
+        **metrics.summary(labels, logits),
+        "ece_calibrated": metrics.ece(labels, logits, temperature=temperature) if temperature else None,
+        "balanced_accuracy": metrics.balanced_accuracy(labels, logits),
+        "per_class": dict(zip(classes, metrics.per_class(labels, logits, len(classes)), strict=True)),
+    }
+
+
+def data_for(
+    model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
+) -> tuple[Dataset, str]:
+    """The images to evaluate on, split as they were for training where they are the same images."""
+    trained_on = trained_on or {}
+    config = _recipe_data(model)
+    if config is None:
+        keys = ("seed", "validation", "test")
+        config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        source = trained_on.get("name") if trained_on.get("name") in SOURCES else None
+        if source is None and data is None:
+            raise UsageError(
+                f"{model} was trained on '{trained_on.get('name', 'unknown data')}', which is not here.\n"
+                "Name the images: --data FOLDER"
+            )
+        config = config.model_copy(update={"source": source or config.source})
+    if data is not None:
+        config = config.model_copy(update={"source": data, "limit": None})
+    dataset = load_dataset(config, progress)
+    if split == "auto":
+        same = dataset.content == trained_on.get("content")
+        split = "test" if same else "all"
+        if not same:
+            progress.say("these are not the images it was trained on: all of them are used")
+    return dataset, split
+
+
+def _recipe_data(model: Path) -> DataConfig | None:
+    """What the run that `model` lies in says about its data."""
+    for folder in (model, *model.parents):
+        if (folder / "run.json").is_file() and (folder / "recipe.yaml").is_file():
+            return load_recipe(folder / "recipe.yaml").data
+    return None
+
+
+def predict(model: str, names: list[str], *, top: int, provider: str) -> list[dict[str, Any]]:
+    """Per image its `top` classes with calibrated probabilities, or why it could not be read.
+
+    Raises:
+        UsageError: no images.
+        ArtifactError: the file is no self-describing ONNX file.
+    """
+    require("onnxruntime")
+    path = Path(model)
+    if path.suffix != ".onnx":
+        path = runfolder.open_run(model).artifact("fp32")
+        if not path.is_file():
+            raise UsageError(f"run '{model}' has no exported file yet; make one: compress export {model}")
+    artifact = session.load(path, provider=provider)
+    metadata = artifact.metadata
+    answers: list[dict[str, Any]] = []
+    for image in _images(names):
+        try:
+            pixels = to_pixels(open_image(image), metadata.preprocessing)
+        except OSError as error:
+            answers.append({"image": str(image), "error": str(error)})
+            continue
+        logits = artifact.logits(pixels[None], metadata.preprocessing)[0]
+        if len(logits) != len(metadata.classes):
+            raise CompressorError(f"{path} gives {len(logits)} logits for {len(metadata.classes)} classes")
+        probabilities = session.softmax(logits, metadata.temperature or 1.0)
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        found = [{"class": metadata.classes[i], "probability": float(probabilities[i])} for i in best]
+        answers.append({"image": str(image), "classes": found})
+    return answers
+
+
+def _images(names: list[str]) -> list[Path]:
+    found: list[Path] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UsageError(f"folder '{name}' holds no images ({', '.join(sorted(SUFFIXES))})")
+            found += inside
+        else:
+            found.append(path)
+    if not found:
+        raise UsageError("no images given")
+    return found

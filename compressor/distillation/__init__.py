@@ -1,0 +1,1 @@
+"""The teacher's care, the chain of stages, and the one training loop."""

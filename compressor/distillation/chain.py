@@ -1,0 +1,262 @@
+"""The chain: which stages there are, how the teacher is got, and how one stage is run or found finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.dataset import Dataset
+from compressor.distillation import state
+from compressor.distillation.config import StageConfig
+from compressor.distillation.fit import Job, estimate_seconds, fit
+from compressor.distillation.teacher import FrozenTeacher
+from compressor.errors import CheckpointError, UsageError
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Predictions
+from compressor.evaluation.torch_predictor import predict_model
+from compressor.models import checkpoint, cost
+from compressor.models.build import Architecture, build, decide_stem, preprocessing_for
+from compressor.models.checkpoint import Card
+from compressor.models.config import TeacherConfig
+from compressor.models.names import locate
+from compressor.models.weights import head_names, initialise, load_matching, read_state
+from compressor.objectives.objective import without_teacher
+from compressor.runtime import Progress, derive_seed, seed_everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A model before its stage: weights, and whether they still have to be trained on this data."""
+
+    model: nn.Module
+    architecture: Architecture
+    preprocessing: Preprocessing
+    origin: str
+    training: str
+    """`none` (used as it is), `finetune` or `scratch`."""
+    fresh_head: bool = False
+    notice: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished stage."""
+
+    model: nn.Module
+    card: Card
+    validation: Predictions
+
+    def as_teacher(self, *, calibrate: bool) -> FrozenTeacher:
+        """The model, frozen, its logits divided by the temperature fitted on validation."""
+        temperature = self.card.temperature if calibrate and self.card.temperature else 1.0
+        return FrozenTeacher(self.model, self.card.preprocessing, temperature=temperature)
+
+
+def describe(name: str, dataset: Dataset, *, stem: str) -> tuple[Architecture, Preprocessing]:
+    """The architecture for this data and how images reach it."""
+    architecture = Architecture(
+        name=name,
+        classes=len(dataset.classes),
+        image_size=dataset.image_size,
+        stem=decide_stem(name, stem, dataset.image_size),
+    )
+    geometry = {
+        "size": dataset.image_size,
+        "crop_pct": dataset.config.crop_pct,
+        "interpolation": dataset.config.interpolation,
+    }
+    return architecture, preprocessing_for(name, **geometry)
+
+
+def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int) -> Start:
+    """A model by timm or hub name with its first weights; the same seed gives the same weights."""
+    architecture, preprocessing = describe(name, dataset, stem=stem)
+    seed_everything(derive_seed(seed, "init"))
+    loaded = initialise(architecture, init, role=role)
+    return Start(
+        model=loaded.model,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        origin=loaded.origin,
+        training="scratch" if loaded.origin == "scratch" else "finetune",
+        fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
+        notice=loaded.notice,
+    )
+
+
+def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, device: torch.device) -> Start:
+    """The teacher as it can be had: a checkpoint, pretrained weights, or nothing but an architecture.
+
+    Its head has to know the dataset's classes: where it doesn't, `training` says that it must learn them.
+
+    Raises:
+        UsageError: no such model, or a weights file whose architecture nobody named.
+        CheckpointError: damaged, or trained on another split of this very data.
+    """
+    source = locate(config.model, role="teacher")
+    if source.path is not None:
+        return _teacher_from_path(source.path, dataset, seed=seed)
+    found = start(
+        source.timm_name or source.hub or "", config.init, dataset, role="teacher", stem=config.stem, seed=seed
+    )
+    if found.origin == "scratch" or found.fresh_head:
+        return found
+    # The head has the right number of outputs: whether they mean these classes, only accuracy can tell.
+    seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
+    if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, 5 / len(dataset.classes)):
+        return Start(**(vars(found) | {"training": "none"}))
+    return found
+
+
+def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
+    if checkpoint.find(path) is None:
+        if path.is_dir():
+            raise UsageError(f"teacher '{path}' is a folder without a checkpoint or a finished run")
+        raise UsageError(
+            f"teacher '{path}' has no model card beside it, so its architecture is unknown.\n"
+            f"Name it: --teacher resnet50 --set teacher.init={path}"
+        )
+    model, card = checkpoint.load(path)
+    stored = card.dataset
+    if stored.get("content") == dataset.content and stored.get("split") != dataset.split_fingerprint:
+        raise CheckpointError(
+            f"teacher '{path}' was trained on another split of this data (data.seed {stored.get('seed')}, "
+            f"here {dataset.seed}): it has seen the test images.\n"
+            f"Use the same data.seed and split shares, or train the teacher anew."
+        )
+    if card.classes == dataset.classes:
+        return Start(
+            model=model,
+            architecture=card.architecture,
+            preprocessing=card.preprocessing,
+            origin=str(path),
+            training="none",
+        )
+    architecture = card.architecture.model_copy(update={"classes": len(dataset.classes)})
+    seed_everything(derive_seed(seed, "init"))
+    renewed = build(architecture)
+    weights, _ = checkpoint.find(path) or (path, path)
+    load_matching(renewed, _without_head(renewed, read_state(weights)), source=str(path))
+    return Start(
+        model=renewed,
+        architecture=architecture,
+        preprocessing=card.preprocessing,
+        origin=str(path),
+        training="finetune",
+        fresh_head=True,
+    )
+
+
+def _without_head(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Another set of classes needs a fresh head even where their number happens to agree."""
+    head = head_names(model)
+    return {k: v for k, v in state_dict.items() if k not in head}
+
+
+def run_stage(
+    begin: Start,
+    dataset: Dataset,
+    config: StageConfig,
+    *,
+    role: str,
+    epochs: int,
+    seed: int,
+    teacher: FrozenTeacher | None,
+    folder: Path,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> Result:
+    """Trains what has to be trained, measures it, and leaves a checkpoint in `folder`.
+
+    Without a teacher the objective is the hard labels alone.
+    """
+    if teacher is None:
+        config = config.model_copy(update={"objective": without_teacher(config.objective)})
+    model, trained = begin.model, None
+    if begin.training != "none" and epochs > 0:
+        job = Job(
+            label=f"{role} {begin.architecture.name}",
+            config=config,
+            epochs=epochs,
+            seed=seed,
+            preprocessing=begin.preprocessing,
+            teacher=teacher,
+            finetuning=begin.training == "finetune",
+            fresh_head=begin.fresh_head,
+        )
+        trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
+    device = accelerator.device
+    model.to(device)
+    validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
+    test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
+    card = Card(
+        architecture=begin.architecture,
+        classes=dataset.classes,
+        preprocessing=begin.preprocessing,
+        role=role,
+        origin=begin.origin,
+        seed=seed,
+        dataset=dataset.card(),
+        params=cost.parameters(model),
+        macs=cost.macs(model, begin.preprocessing.size),
+        temperature=metrics.calibration_temperature(validation.labels, validation.logits),
+        train_seconds=trained.seconds if trained else None,
+        images_per_second=trained.images_per_second if trained else None,
+        validation=metrics.summary(validation.labels, validation.logits),
+        top1=metrics.top_k(test.labels, test.logits, 1),
+    )
+    if accelerator.is_main_process:
+        test.save(folder / "predictions.npz")
+        validation.save(folder / "validation.npz")
+        checkpoint.save(folder, model, card)
+        state.clear(folder / "state")
+    accelerator.wait_for_everyone()
+    return Result(model=model.eval(), card=card, validation=validation)
+
+
+def rehearse(
+    begin: Start,
+    dataset: Dataset,
+    config: StageConfig,
+    *,
+    epochs: int,
+    seed: int,
+    teacher: FrozenTeacher | None,
+    accelerator: Accelerator,
+) -> float:
+    """Seconds that the stage would take, from a few real steps; the model's weights are moved by them."""
+    if teacher is None:
+        config = config.model_copy(update={"objective": without_teacher(config.objective)})
+    job = Job(
+        label="rehearsal", config=config, epochs=epochs, seed=seed, preprocessing=begin.preprocessing,
+        teacher=teacher, finetuning=begin.training == "finetune",
+    )  # fmt: skip
+    return estimate_seconds(begin.model, dataset, job, accelerator)
+
+
+def finished(folder: Path) -> Result | None:
+    """The stage that `run_stage` left in `folder`, or None where it did not come to its end."""
+    if not (folder / checkpoint.CARD).is_file():
+        return None
+    model, card = checkpoint.load(folder)
+    return Result(model=model, card=card, validation=Predictions.load(folder / "validation.npz"))
+
+
+def calibration(result: Result) -> dict[str, Any]:
+    """A model's accuracy and calibration on validation, before and after its temperature."""
+    labels, logits = result.validation.labels, result.validation.logits
+    temperature = result.card.temperature or 1.0
+    return {
+        "top1": metrics.top_k(labels, logits, 1),
+        "ece": metrics.ece(labels, logits),
+        "ece_calibrated": metrics.ece(labels, logits, temperature=temperature),
+        "temperature": temperature,
+        "chance": float(np.bincount(labels).max() / len(labels)),
+    }

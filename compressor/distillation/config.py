@@ -1,0 +1,59 @@
+"""What a recipe says about a stage: one teacher→student training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from compressor.objectives.config import CeConfig, HintConfig, KdConfig, ObjectiveConfig
+
+
+class OptimizerConfig(BaseModel):
+    """How weights move."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """`adamw`, or `sgd` with Nesterov momentum."""
+    lr: float = Field(default=2e-3, gt=0)
+    """Peak learning rate, reached after the warm-up."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Decay of weights; biases and normalisation parameters are left out."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of `sgd`."""
+    finetune_scale: float = Field(default=0.3, gt=0, le=1)
+    """Multiplies `lr` when training starts from trained weights instead of from scratch."""
+
+
+class StageConfig(BaseModel):
+    """How long, with what, towards what a model is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int | Literal["auto"] = "auto"
+    """Passes over the training split; `auto`: what the source suggests (digits: few, folders: 30)."""
+    batch_size: int = Field(default=64, ge=2)
+    """Samples per step and process."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """How weights move."""
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    """Epochs over which the learning rate rises from a hundredth of `lr`; then it falls along a cosine."""
+    min_lr_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """The learning rate at the end, as a share of `lr`."""
+    clip: float | None = Field(default=5.0, gt=0)
+    """Largest norm of the gradient; None leaves it as it is."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged weights (timm's ModelEmaV3) that are kept instead of the last ones."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of forward and backward pass (autocast; weights stay float32); `auto`: bf16 on CUDA, else fp32."""
+    head_epochs: float = Field(default=0.15, ge=0, le=1)
+    """Share of the epochs in which only a fresh head is trained on top of trained weights."""
+    objective: ObjectiveConfig = ObjectiveConfig(
+        ce=CeConfig(weight=0.5), kd=KdConfig(weight=0.5, temperature=1.0), hint=HintConfig(weight=0.5)
+    )
+    """The weighted sum that is minimised; teachers and baselines use its hard labels alone."""
+
+
+Override = dict[str, Any]
+"""A part of a StageConfig; given per role or model name."""

@@ -1,0 +1,294 @@
+"""The one training loop: teachers, assistants, students and baselines all pass through `fit`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.dataset import Dataset
+from compressor.data.loaders import EpochOrder, training_loader
+from compressor.distillation import state
+from compressor.distillation.config import StageConfig
+from compressor.distillation.optim import build_ema, build_optimizer, build_schedule
+from compressor.distillation.teacher import FrozenTeacher, Wiring, wire
+from compressor.errors import CompressorError
+from compressor.evaluation.metrics import nll, top_k
+from compressor.evaluation.torch_predictor import normalized, predict_model
+from compressor.models.taps import Tapped
+from compressor.models.weights import head_names
+from compressor.objectives.objective import Objective, Signals
+from compressor.runtime import Bar, Progress, derive_seed, seed_everything, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one training is: everything but the weights."""
+
+    label: str
+    """For progress bars and messages."""
+    config: StageConfig
+    epochs: int
+    seed: int
+    preprocessing: Preprocessing
+    teacher: FrozenTeacher | None = None
+    finetuning: bool = False
+    """Whether the weights come from an earlier training: the learning rate is scaled down."""
+    fresh_head: bool = False
+    """Whether trained weights carry a new head, which is then trained alone at first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A trained model and what the training took."""
+
+    model: nn.Module
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """The parts of a running training."""
+
+    job: Job
+    accelerator: Accelerator
+    student: nn.Module
+    objective: Objective
+    wiring: Wiring
+    optimizer: torch.optim.Optimizer
+    schedule: Any
+    ema: nn.Module | None
+    scaler: Any
+    precision: torch.dtype | None
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    job: Job,
+    *,
+    folder: Path,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> Fitted:
+    """Trains `model` in place; the metrics of each epoch go to `folder/metrics.jsonl`.
+
+    A state found in `folder/state` is continued from. Views and order depend on (seed, epoch) alone and
+    the generators are seeded anew each epoch, so a continued training equals an uninterrupted one.
+
+    Raises:
+        CompressorError: the loss is no longer finite.
+    """
+    device = accelerator.device
+    run, loader, order = _prepare(model, dataset, job, accelerator)
+    kept = {"model": model, "objective": run.objective} | ({"ema": run.ema} if run.ema else {})
+    done = state.load(folder / "state", kept, run.optimizer)
+    seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
+    _truncate(folder / "metrics.jsonl", first)
+    saved = time.monotonic()
+    with progress.bar(job.label, job.epochs * len(order)) as bar:
+        bar.advance(first * len(order))
+        for epoch in range(first, job.epochs):
+            started = time.monotonic()
+            record = _epoch(run, model, loader, order, epoch, bar)
+            seconds += time.monotonic() - started
+            averaged = run.ema.module if run.ema else model
+            record |= _validate(averaged, dataset, job, device)  # type: ignore[arg-type]
+            _append(folder / "metrics.jsonl", record, accelerator)
+            progress.say(_line(job, record))
+            if time.monotonic() - saved > state.SECONDS_BETWEEN and accelerator.is_main_process:
+                reached = state.Progressed(epoch=epoch + 1, seconds=seconds)
+                state.save(folder / "state", kept, run.optimizer, reached)
+                saved = time.monotonic()
+    if run.ema is not None:
+        model.load_state_dict(run.ema.module.state_dict())  # type: ignore[union-attr]
+    images = job.epochs * len(order) * order.batch_size * accelerator.num_processes
+    return Fitted(model=model.eval(), seconds=seconds, images_per_second=images / seconds if seconds else 0.0)
+
+
+def _prepare(
+    model: nn.Module, dataset: Dataset, job: Job, accelerator: Accelerator
+) -> tuple[_Run, Iterable[Any], EpochOrder]:
+    device = accelerator.device
+    model.to(device)
+    if job.teacher is not None:
+        job.teacher.to(device)
+    seed_everything(derive_seed(job.seed, "regressors"))
+    wiring = wire(model, job.preprocessing.size, job.teacher, job.config.objective)
+    objective = Objective(job.config.objective, wiring.widths).to(device)
+    sizes = {job.preprocessing.size} | ({job.teacher.preprocessing.size} if job.teacher else set())
+    loader, order = training_loader(
+        dataset,
+        sizes=tuple(sorted(sizes)),
+        batch_size=job.config.batch_size,
+        seed=job.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        pin_memory=device.type == "cuda",
+    )
+    student: nn.Module = Tapped(model, embedding=wiring.embedding, taps=wiring.student_taps)
+    if accelerator.num_processes > 1:
+        student = accelerator.prepare_model(student)
+    optimizer = build_optimizer(model, objective, job.config.optimizer, finetuning=job.finetuning)
+    precision = autocast_dtype(job.config.precision, device)
+    run = _Run(
+        job=job,
+        accelerator=accelerator,
+        student=student,
+        objective=objective,
+        wiring=wiring,
+        optimizer=optimizer,
+        schedule=build_schedule(optimizer, job.config, epochs=job.epochs, steps=len(order)),
+        ema=build_ema(model, job.config.ema),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision is torch.float16),
+        precision=precision,
+    )
+    return run, loader, order
+
+
+def estimate_seconds(
+    model: nn.Module, dataset: Dataset, job: Job, accelerator: Accelerator, *, steps: int = 4
+) -> float:
+    """Seconds that `fit` would take, from `steps` real ones after a first; moves the model's weights."""
+    run, loader, order = _prepare(model, dataset, job, accelerator)
+    run.student.train()
+    times = []
+    mark = time.monotonic()
+    for position, batch in enumerate(itertools.islice(loader, steps + 1)):
+        float(_step(run, batch, position, progress=0.0)["loss"])  # waits for the device
+        times.append(time.monotonic() - mark)
+        mark = time.monotonic()
+    step = min(times[1:] or times)
+    # An image that is only looked at costs a third of one that is trained on.
+    validation = len(dataset.splits["validation"]) / order.batch_size * step / 3
+    return job.epochs * (len(order) * step + validation)
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of autocast, or None for plain float32. `auto`: bf16 on a CUDA device that has it."""
+    if precision == "auto":
+        capable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if capable else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _epoch(
+    run: _Run, model: nn.Module, loader: Iterable[Any], order: EpochOrder, epoch: int, bar: Bar
+) -> dict[str, Any]:
+    job = run.job
+    order.epoch = epoch
+    seed_everything(derive_seed(job.seed, "epoch", epoch, run.accelerator.process_index))
+    run.student.train()
+    _freeze_body(model, epoch < job.epochs * job.config.head_epochs and job.fresh_head)
+    sums: dict[str, Tensor] = {}
+    waited, begun = 0.0, time.monotonic()
+    mark = begun
+    for step, batch in enumerate(loader):
+        waited += time.monotonic() - mark
+        position = epoch * len(order) + step
+        parts = _step(run, batch, position, progress=position / (job.epochs * len(order)))
+        for name, value in parts.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value
+        bar.advance(note=f"epoch {epoch + 1}/{job.epochs}")
+        mark = time.monotonic()
+    means = {name: float(value) / len(order) for name, value in sums.items()}
+    if not all(abs(v) < float("inf") for v in means.values()):
+        raise CompressorError(
+            f"{job.label}: the loss is no longer finite in epoch {epoch + 1} ({means}).\n"
+            "Lower stage.optimizer.lr, or set stage.precision to fp32."
+        )
+    seconds = time.monotonic() - begun
+    return {
+        "epoch": epoch + 1,
+        "loss": means.pop("loss"),
+        "terms": means,
+        "lr": run.optimizer.param_groups[0]["lr"],
+        "seconds": seconds,
+        "data_wait_share": waited / seconds,
+    }
+
+
+def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float) -> dict[str, Tensor]:
+    """One update of the student; returns the loss and its terms, detached."""
+    job, device = run.job, run.accelerator.device
+    run.schedule.step_update(position)
+    labels = batch["label"].to(device, non_blocking=True)
+    views = {k: v.to(device, non_blocking=True) for k, v in batch.items() if k.startswith("view")}
+    images = normalized(views[f"view{job.preprocessing.size}"], job.preprocessing)
+    signals: dict[str, Any] = {}
+    with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
+        if job.teacher is not None and run.objective.needs:
+            said = job.teacher.targets(
+                views[f"view{job.teacher.preprocessing.size}"],
+                embedding=run.wiring.embedding,
+                taps=run.wiring.teacher_taps,
+            )
+            signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
+            signals["teacher_maps"] = run.wiring.teacher_maps(said)
+        outputs = run.student(images)
+    loss, parts = run.objective(
+        Signals(
+            labels=labels,
+            student_logits=outputs.logits,
+            student_embedding=outputs.embedding,
+            student_maps=run.wiring.student_maps(outputs),
+            **signals,
+        ),
+        progress,
+    )
+    run.optimizer.zero_grad(set_to_none=True)
+    run.accelerator.backward(run.scaler.scale(loss))
+    run.scaler.unscale_(run.optimizer)
+    if job.config.clip is not None:
+        nn.utils.clip_grad_norm_([p for g in run.optimizer.param_groups for p in g["params"]], job.config.clip)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    if run.ema is not None:
+        run.ema.update(run.student.model, step=position)  # type: ignore[operator]
+    return {"loss": loss.detach()} | parts
+
+
+def _freeze_body(model: nn.Module, frozen: bool) -> None:
+    """With a fresh head on trained weights, the body waits until the head has stopped shouting noise at it."""
+    head = head_names(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in head or not frozen)
+
+
+def _validate(model: nn.Module, dataset: Dataset, job: Job, device: torch.device) -> dict[str, float]:
+    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device)
+    return {
+        "validation_top1": top_k(seen.labels, seen.logits, 1),
+        "validation_nll": nll(seen.labels, seen.logits),
+    }
+
+
+def _line(job: Job, record: dict[str, Any]) -> str:
+    return (
+        f"{job.label} · epoch {record['epoch']}/{job.epochs} · loss {record['loss']:.3f} · "
+        f"validation {record['validation_top1']:.3f} · {record['seconds']:.1f} s"
+    )
+
+
+def _append(path: Path, record: dict[str, Any], accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _truncate(path: Path, epochs: int) -> None:
+    """Drops the records of epochs that will be trained again."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(path, "".join(lines[:epochs]))

@@ -1,0 +1,62 @@
+"""Optimiser, schedule and averaged weights, from timm and torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from compressor.distillation.config import OptimizerConfig, StageConfig
+from compressor.runtime import import_timm
+
+
+def build_optimizer(
+    student: nn.Module, objective: nn.Module, config: OptimizerConfig, *, finetuning: bool
+) -> torch.optim.Optimizer:
+    """AdamW or Nesterov SGD over the student and the objective's regressors.
+
+    Biases and normalisation parameters do not decay. `finetuning` scales the learning rate down.
+    """
+    import_timm()
+    from timm.optim import param_groups_weight_decay
+
+    groups = [*param_groups_weight_decay(student, config.weight_decay)]
+    learned = list(objective.parameters())
+    if learned:
+        groups.append({"params": learned, "weight_decay": config.weight_decay})
+    lr = config.lr * (config.finetune_scale if finetuning else 1.0)
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, fused=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, config: StageConfig, *, epochs: int, steps: int) -> Any:
+    """timm's cosine with warm-up, per step. `steps` per epoch."""
+    import_timm()
+    from timm.scheduler import CosineLRScheduler
+
+    total = max(1, epochs * steps)
+    peak = optimizer.param_groups[0]["lr"]
+    # A run shorter than its warm-up would never reach its learning rate.
+    warmup = min(round(config.warmup_epochs * steps), total // 2)
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=total,
+        lr_min=peak * config.min_lr_ratio,
+        warmup_t=warmup,
+        warmup_lr_init=peak / 100,
+        warmup_prefix=False,
+        t_in_epochs=False,
+    )
+
+
+def build_ema(model: nn.Module, decay: float | None) -> nn.Module | None:
+    """timm's averaged weights with warm-up, or None."""
+    if decay is None:
+        return None
+    import_timm()
+    from timm.utils import ModelEmaV3
+
+    ema: nn.Module = ModelEmaV3(model, decay=decay, use_warmup=True)
+    return ema

@@ -1,0 +1,111 @@
+"""The frozen teacher, and the wiring between what it gives and what a student gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.evaluation.torch_predictor import normalized
+from compressor.models import taps as tapping
+from compressor.models.taps import Outputs, TapPair
+from compressor.objectives.config import ObjectiveConfig
+from compressor.objectives.objective import Widths, needs
+
+
+class FrozenTeacher:
+    """A model that only answers: in eval mode, without gradients, out of reach of any optimiser.
+
+    Not a module, so that no student, wrapper or optimiser can adopt its parameters by accident.
+    """
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, *, temperature: float = 1.0) -> None:
+        """
+        Args:
+            model: the classifier; it is frozen in place.
+            preprocessing: its own mean, standard deviation and resolution.
+            temperature: calibration temperature that its logits are divided by.
+        """
+        self.model = model.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.temperature = temperature
+
+    def train(self, mode: bool = True) -> Self:
+        """Does nothing: a teacher's BatchNorm and dropout never move."""
+        self.model.eval()
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """None: there is nothing to train."""
+        return iter(())
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the model."""
+        self.model.to(device)
+        return self
+
+    @torch.no_grad()
+    def targets(self, views: Tensor, *, embedding: bool = False, taps: tuple[int, ...] = ()) -> Outputs:
+        """What it says about (batch, 3, size, size) uint8 views; logits calibrated, everything float32."""
+        self.model.eval()
+        images = normalized(views, self.preprocessing)
+        outputs = tapping.forward(self.model, images, embedding=embedding, taps=taps)
+        return replace(outputs, logits=outputs.logits / self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What is read from both models for one objective, and how wide it is."""
+
+    embedding: bool
+    pairs: tuple[TapPair, ...]
+    widths: Widths | None
+
+    @property
+    def student_taps(self) -> tuple[int, ...]:
+        """Indices for the student's forward, ascending and without repeats."""
+        return tuple(sorted({p.student.index for p in self.pairs}))
+
+    @property
+    def teacher_taps(self) -> tuple[int, ...]:
+        """Indices for the teacher's forward, ascending and without repeats."""
+        return tuple(sorted({p.teacher.index for p in self.pairs}))
+
+    def student_maps(self, outputs: Outputs) -> tuple[Tensor, ...]:
+        """The student's maps, one per pair."""
+        return tuple(outputs.maps[self.student_taps.index(p.student.index)] for p in self.pairs)
+
+    def teacher_maps(self, outputs: Outputs) -> tuple[Tensor, ...]:
+        """The teacher's maps, one per pair."""
+        return tuple(outputs.maps[self.teacher_taps.index(p.teacher.index)] for p in self.pairs)
+
+
+def wire(student: nn.Module, student_size: int, teacher: FrozenTeacher | None, objective: ObjectiveConfig) -> Wiring:
+    """Measures both models and pairs their taps, as far as the objective reads them.
+
+    Raises:
+        UsageError: maps are needed and a model offers none, or a chosen tap does not exist.
+    """
+    wanted = needs(objective)
+    if teacher is None or not wanted - {"logits"}:
+        return Wiring(embedding=False, pairs=(), widths=None)
+    own, own_embedding = tapping.measure(student, student_size)
+    other, other_embedding = tapping.measure(teacher.model, teacher.preprocessing.size)
+    chosen = next((t for t in _chosen(objective) if t is not None), None)
+    pairs = tuple(tapping.pair(own, other, chosen)) if "maps" in wanted else ()
+    widths = Widths(
+        student_embedding=own_embedding,
+        teacher_embedding=other_embedding,
+        student_maps=tuple(p.student.channels for p in pairs),
+        teacher_maps=tuple(p.teacher.channels for p in pairs),
+    )
+    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths)
+
+
+def _chosen(objective: ObjectiveConfig) -> Iterator[list[tuple[int, int]] | None]:
+    for term in (objective.hint, objective.attention, objective.similarity):
+        yield getattr(term, "taps", None)

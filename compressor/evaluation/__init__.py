@@ -1,0 +1,1 @@
+"""Predictors (PyTorch or artifact) → predictions → metrics; the same code for both."""

@@ -1,0 +1,123 @@
+"""Metrics from labels and logits, in numpy alone. Fractions, not percent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact.session import softmax
+
+ECE_BINS = 15
+
+Labels = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+def summary(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> dict[str, float]:
+    """`top1`, `top5`, `nll` (nats) and `ece` of logits divided by `temperature`."""
+    return {
+        "top1": top_k(labels, logits, 1),
+        "top5": top_k(labels, logits, 5),
+        "nll": nll(labels, logits, temperature=temperature),
+        "ece": ece(labels, logits, temperature=temperature),
+    }
+
+
+def top_k(labels: Labels, logits: Logits, k: int) -> float:
+    """Share of samples whose label is among the k largest logits (all classes where there are fewer)."""
+    k = min(k, logits.shape[1])
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    return float((best == labels[:, None]).any(axis=1).mean())
+
+
+def nll(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> float:
+    """Mean negative log-likelihood of the labels, nats."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    log_total = np.log(np.exp(scaled).sum(axis=1))
+    return float((log_total - scaled[np.arange(len(labels)), labels]).mean())
+
+
+def ece(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> float:
+    """Expected calibration error: 15 equal-width bins on the top label's confidence (Guo et al. 2017, eq. 3)."""
+    total = 0.0
+    for row in reliability(labels, logits, temperature=temperature):
+        total += row["count"] * abs(row["accuracy"] - row["confidence"])
+    return total / len(labels)
+
+
+def reliability(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> list[dict[str, Any]]:
+    """The bins of a reliability diagram that hold samples: `low`, `high`, `count`, `confidence`, `accuracy`."""
+    probabilities = softmax(logits, temperature)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    # (low, high]: a confidence of exactly 1 belongs to the last bin.
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    rows = []
+    for b in range(ECE_BINS):
+        inside = bins == b
+        if inside.any():
+            rows.append({
+                "low": b / ECE_BINS,
+                "high": (b + 1) / ECE_BINS,
+                "count": int(inside.sum()),
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(correct[inside].mean()),
+            })  # fmt: skip
+    return rows
+
+
+def agreement(a: Logits, b: Logits) -> float:
+    """Share of samples on which two models name the same class."""
+    return float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
+
+
+def per_class(labels: Labels, logits: Logits, classes: int) -> list[float | None]:
+    """Accuracy within each class; None for a class without samples."""
+    correct = logits.argmax(axis=1) == labels
+    return [float(correct[labels == c].mean()) if (labels == c).any() else None for c in range(classes)]
+
+
+def balanced_accuracy(labels: Labels, logits: Logits) -> float:
+    """Mean of the classes' accuracies: a rare class counts as much as a common one."""
+    return float(np.mean([v for v in per_class(labels, logits, logits.shape[1]) if v is not None]))
+
+
+def copied_mistakes(labels: Labels, teacher: Logits, student: Logits) -> dict[str, float | int | None]:
+    """How many of the teacher's mistakes the student makes, too, with the same wrong class.
+
+    Returns:
+        `teacher_mistakes`, `copied`, and `share` (None when the teacher makes none).
+    """
+    said = teacher.argmax(axis=1)
+    mistakes = said != labels
+    copied = int((mistakes & (student.argmax(axis=1) == said)).sum())
+    count = int(mistakes.sum())
+    return {"teacher_mistakes": count, "copied": copied, "share": copied / count if count else None}
+
+
+def calibration_temperature(labels: Labels, logits: Logits) -> float:
+    """The temperature that minimises the NLL of logits / T. Guo et al. 2017, section 4.2.
+
+    NLL is unimodal in T; searched by golden section over log T in ±log 20.
+    """
+    low, high = -np.log(20.0), np.log(20.0)
+    golden = (np.sqrt(5) - 1) / 2
+
+    def cost(log_temperature: float) -> float:
+        return nll(labels, logits, temperature=float(np.exp(log_temperature)))
+
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    cost_a, cost_b = cost(a), cost(b)
+    while high - low > 1e-4:
+        if cost_a < cost_b:
+            high, b, cost_b = b, a, cost_a
+            a = high - golden * (high - low)
+            cost_a = cost(a)
+        else:
+            low, a, cost_a = a, b, cost_b
+            b = low + golden * (high - low)
+            cost_b = cost(b)
+    return float(np.exp((low + high) / 2))

@@ -1,0 +1,89 @@
+"""What a model said about a split: the file that metrics, tests and plots are computed from. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.session import Artifact
+from compressor.data.dataset import Dataset
+from compressor.errors import ArtifactError, DataError
+
+Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(batch, size, size, 3) uint8 → (batch, classes) float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Sample ids (n,), labels (n,) int64 and logits (n, classes) float32."""
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Writes `predictions.npz`, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        np.savez(temporary, ids=self.ids, labels=self.labels, logits=self.logits)
+        os.replace(temporary, path)
+
+    @staticmethod
+    def load(path: Path) -> Predictions:
+        """Reads what `save` wrote. Raises DataError where it is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return Predictions(ids=stored["ids"], labels=stored["labels"], logits=stored["logits"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} holds no predictions: {error}") from error
+
+
+def predict(
+    logits: Logits, dataset: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int = 64
+) -> Predictions:
+    """What `logits` says about a split, in the split's order."""
+    indices: list[NDArray[np.int64]] = []
+    rows: list[NDArray[np.float32]] = []
+    for part, pixels in dataset.pixels(split, preprocessing, batch_size):
+        indices.append(part)
+        rows.append(logits(pixels))
+    order = np.concatenate(indices)
+    return Predictions(
+        ids=np.array([dataset.ids[i] for i in order]),
+        labels=dataset.labels[order],
+        logits=np.concatenate(rows),
+    )
+
+
+def predict_artifact(artifact: Artifact, dataset: Dataset, split: str, *, batch_size: int = 64) -> Predictions:
+    """What an exported file says about a split, with the preprocessing it carries.
+
+    Raises:
+        ArtifactError: the file's classes are not the dataset's, in the same order.
+    """
+    metadata = artifact.metadata
+    check_classes(metadata.classes, dataset, str(artifact.path))
+    preprocessing = metadata.preprocessing
+
+    def logits(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        return artifact.logits(pixels, preprocessing)
+
+    return predict(logits, dataset, split, preprocessing, batch_size=batch_size)
+
+
+def check_classes(classes: list[str], dataset: Dataset, source: str) -> None:
+    """Raises ArtifactError unless `classes` are the dataset's, in the same order."""
+    if classes != dataset.classes:
+        odd = sorted(set(classes) ^ set(dataset.classes))
+        detail = f"they differ in {', '.join(odd[:4])}" if odd else "their order differs"
+        raise ArtifactError(
+            f"{source} knows {len(classes)} classes and the data has {len(dataset.classes)}: {detail}.\n"
+            "Evaluate it on the data it was made for."
+        )

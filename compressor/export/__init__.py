@@ -1,0 +1,1 @@
+"""torch → ONNX, and the gate that an exported file must pass."""

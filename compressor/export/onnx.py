@@ -1,0 +1,172 @@
+"""One self-describing ONNX file of a PyTorch model, kept only when it passes the parity gate."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from compressor.artifact import metadata, session
+from compressor.artifact.metadata import Metadata
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.errors import CompressorError, ParityError
+from compressor.evaluation.torch_predictor import logits_of
+from compressor.export import parity
+from compressor.export.config import ExportConfig
+from compressor.export.parity import Parity
+from compressor.models.checkpoint import Card
+from compressor.runtime import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A file that passed the gate."""
+
+    path: Path
+    precision: str
+    opset: int
+    bytes: int
+    parity: Parity
+
+
+def export(
+    model: nn.Module,
+    card: Card,
+    path: Path,
+    *,
+    precision: str,
+    config: ExportConfig,
+    pixels: NDArray[np.uint8],
+    recipe: str | None,
+    progress: Progress,
+) -> Exported:
+    """Writes `path`, checked; a file that fails leaves nothing behind.
+
+    Args:
+        model: the classifier; moved to the CPU, in eval mode afterwards.
+        card: what the file will say of itself.
+        pixels: (samples, size, size, 3) uint8, real validation images for the gate.
+        recipe: fingerprint of the resolved recipe.
+
+    Raises:
+        ParityError: the file does not reproduce the model.
+        CompressorError: no exporter can express the model.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    described = describe(card, precision=precision, recipe=recipe)
+    reference = logits_of(model, card.preprocessing)
+    pixels = pixels[: config.parity_samples]
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    problems: list[str] = []
+    try:
+        for dynamo in (True, False):
+            try:
+                _write(model, card.preprocessing.size, unfinished, config=config, dynamo=dynamo)
+                if precision == "fp16":
+                    _halve(unfinished)
+                seen = _check(reference, unfinished, card.preprocessing, pixels, config)
+                parity.gate(seen, precision, path.name)
+            except Exception as error:  # the exporters raise whatever the graph made them stumble over
+                problems.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
+                if dynamo:
+                    progress.say(f"export: torch's dynamo exporter failed ({problems[-1]}); trying TorchScript's")
+                    continue
+                if isinstance(error, ParityError):
+                    raise
+                raise CompressorError(f"{card.architecture.name} can't be exported: {' | '.join(problems)}") from error
+            break
+        _describe(unfinished, described.model_copy(update={"parity": seen.as_dict()}))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
+
+
+def describe(card: Card, *, precision: str, recipe: str | None) -> Metadata:
+    """What a file of this checkpoint says of itself."""
+    return Metadata(
+        name=card.architecture.name,
+        role=card.role,
+        classes=card.classes,
+        preprocessing=card.preprocessing,
+        stem=card.architecture.stem,
+        precision=precision,
+        dataset=card.dataset,
+        recipe=recipe,
+        temperature=card.temperature,
+        top1=card.top1,
+        macs=card.macs,
+        params=card.params,
+    )
+
+
+def _write(model: nn.Module, size: int, path: Path, *, config: ExportConfig, dynamo: bool) -> None:
+    dynamic = config.batch == "dynamic"
+    # Two images: a batch of one is what torch.export takes for a constant.
+    example = torch.randn(2 if dynamic else int(config.batch), 3, size, size)
+    options: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "opset_version": config.opset}
+    if dynamo:
+        options |= {"dynamo": True, "external_data": False, "verbose": False}
+        if dynamic:
+            options["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    else:
+        options |= {"dynamo": False}
+        if dynamic:
+            options["dynamic_axes"] = {"image": {0: "batch"}, "logits": {0: "batch"}}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(model, (example,), str(path), **options)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """The exporters print and warn about their own insides; what matters is whether the gate is passed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _halve(path: Path) -> None:
+    """Weights and activations as float16; input and output stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with _quiet():
+        half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    onnx.save(half, path)
+
+
+def _check(
+    reference: parity.Run, path: Path, preprocessing: Preprocessing, pixels: NDArray[np.uint8], config: ExportConfig
+) -> Parity:
+    loaded = session.load(path)
+
+    def candidate(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return loaded.logits(part, preprocessing)
+
+    batches = parity.BATCHES if config.batch == "dynamic" else (int(config.batch),)
+    return parity.compare(reference, candidate, pixels, batches=batches)
+
+
+def _describe(path: Path, described: Metadata) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {metadata.KEY: described.model_dump_json()})
+    model.producer_name = "compressor"
+    onnx.save(model, path)

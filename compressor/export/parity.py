@@ -1,0 +1,73 @@
+"""The parity gate: does a file give the model's logits on real images, at several batch sizes?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.errors import ParityError
+
+LIMITS = {"fp32": 1e-3, "fp16": 1e-2}
+"""Largest relative error of the logits, per precision."""
+
+AGREEMENT = 0.99
+
+BATCHES = (1, 2, 7)
+"""Batch sizes that are fed in turn: one, two and an odd one; a frozen batch in the graph shows."""
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(batch, size, size, 3) uint8 → (batch, classes) logits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How closely a file reproduces the model."""
+
+    max_relative_error: float
+    """max |a − b| / max |a| over all logits of the checked samples."""
+    top1_agreement: float
+    """Share of samples with the same top class."""
+    samples: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For metadata and report."""
+        return asdict(self)
+
+
+def compare(reference: Run, candidate: Run, pixels: NDArray[np.uint8], *, batches: tuple[int, ...]) -> Parity:
+    """Feeds both the same real images, `batches` in turn."""
+    expected, given = [], []
+    start = turn = 0
+    while start < len(pixels):
+        part = pixels[start : start + batches[turn % len(batches)]]
+        expected.append(reference(part))
+        given.append(candidate(part))
+        start, turn = start + len(part), turn + 1
+    return difference(np.concatenate(expected), np.concatenate(given))
+
+
+def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> Parity:
+    """Parity of logits `b` with the reference `a`, both (samples, classes)."""
+    if a.shape != b.shape:
+        raise ParityError(f"the file gives logits of shape {b.shape} where the model gives {a.shape}")
+    error = float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-12))
+    return Parity(
+        max_relative_error=error if np.isfinite(b).all() else float("inf"),
+        top1_agreement=float((a.argmax(1) == b.argmax(1)).mean()),
+        samples=len(a),
+    )
+
+
+def gate(parity: Parity, precision: str, source: str) -> None:
+    """Raises ParityError when the file is not close enough."""
+    limit = LIMITS[precision]
+    if not parity.max_relative_error <= limit or parity.top1_agreement < AGREEMENT:
+        raise ParityError(
+            f"{source} does not reproduce the PyTorch model: relative error {parity.max_relative_error:.2g} "
+            f"(limit {limit:g}), top-1 agreement {parity.top1_agreement:.3f} (at least {AGREEMENT}) "
+            f"on {parity.samples} validation images.\nThe file was not kept."
+        )

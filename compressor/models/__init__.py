@@ -1,0 +1,1 @@
+"""The only room that knows timm's models: names, creation, weights, taps, checkpoints, cost."""

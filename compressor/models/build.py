@@ -1,0 +1,131 @@
+"""From an architecture's description to a module."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.errors import UsageError
+from compressor.models import cost, hub
+from compressor.runtime import import_timm
+
+SMALL_IMAGE = 48  # pixels; at and below, `stem: auto` keeps the resolution in the first convolution
+
+
+class Architecture(BaseModel):
+    """All that is needed to build a model again, apart from its weights."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    """timm's name, or `hf-hub:…`."""
+    classes: int
+    image_size: int
+    stem: Literal["keep", "stride1"] = "keep"
+
+
+def decide_stem(name: str, wanted: str, image_size: int) -> Literal["keep", "stride1"]:
+    """`stem: auto` made definite: `stride1` for small images where the architecture allows it.
+
+    Raises:
+        UsageError: `stride1` was asked for and the first convolution does not halve the resolution.
+    """
+    if wanted == "keep" or (wanted == "auto" and image_size > SMALL_IMAGE):
+        return "keep"
+    with torch.device("meta"):
+        adaptable = _stem_convolution(_create(name, classes=2, image_size=image_size)) is not None
+    if adaptable:
+        return "stride1"
+    if wanted == "stride1":
+        raise UsageError(
+            f"stem: stride1 is not possible for {name}: its first convolution does not have stride 2.\n"
+            "Use stem: keep, or a larger data.image_size."
+        )
+    return "keep"
+
+
+def build(architecture: Architecture) -> nn.Module:
+    """The module with fresh weights, in channels_last, which trains and runs faster on CPU and GPU alike."""
+    model = _create(architecture.name, classes=architecture.classes, image_size=architecture.image_size)
+    if architecture.stem == "stride1":
+        convolution = _stem_convolution(model)
+        assert convolution is not None
+        convolution.stride = (1, 1)
+        if not isinstance(convolution.padding, str):
+            convolution.padding = tuple(k // 2 for k in convolution.kernel_size)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
+    timm = import_timm()
+    options: dict[str, Any] = {"num_classes": classes}
+    if takes_image_size(name):
+        options["img_size"] = image_size
+    remote = ":" in name  # the architecture itself is described on the hub
+    online = not remote or hub.answers()
+    try:
+        with warnings.catch_warnings(), hub.offline(remote and not online):
+            warnings.simplefilter("ignore")
+            model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except Exception as error:  # the hub's clients raise many kinds
+        if not remote:
+            raise
+        reason = str(error).splitlines()[0][:200] if online else "the model hub can't be reached"
+        raise UsageError(
+            f"model '{name}' can't be built: {reason}.\nGive a timm name or a local checkpoint."
+        ) from error
+    return model
+
+
+def takes_image_size(name: str) -> bool:
+    """Whether the architecture is built for one input size (ViT, Swin and their kin)."""
+    import_timm()
+    from timm.models import get_pretrained_cfg, is_model, model_entrypoint
+
+    if not is_model(name.split(".")[0]):
+        return False
+    config = get_pretrained_cfg(name, allow_unregistered=True)
+    if config is None or not config.fixed_input_size:
+        return False
+    module = inspect.getmodule(model_entrypoint(name.split(".")[0]))
+    return "img_size" in inspect.getsource(module) if module else False
+
+
+def _stem_convolution(model: nn.Module) -> nn.Conv2d | None:
+    """The first convolution, if it halves the resolution."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return module if module.stride == (2, 2) else None
+    return None
+
+
+def sketch(name: str, size: int) -> tuple[int, int | None]:
+    """(parameters, MACs at `size` pixels) without allocating weights; MACs None where the size doesn't fit."""
+    with torch.device("meta"):
+        model = _create(name, classes=1000, image_size=size)
+        try:
+            return cost.parameters(model), cost.macs(model, size)
+        except Exception:  # an architecture for one fixed size, or one that looks at its values
+            return cost.parameters(model), None
+
+
+def preprocessing_for(name: str, **geometry: Any) -> Preprocessing:
+    """How images reach this model: its own mean and standard deviation, the dataset's size and crop.
+
+    Args:
+        name: timm's name.
+        geometry: `size`, `crop_pct` and `interpolation`.
+    """
+    import_timm()
+    from timm.models import get_pretrained_cfg
+
+    config = None if ":" in name else get_pretrained_cfg(name, allow_unregistered=True)
+    if config and config.mean and config.std:
+        geometry |= {"mean": config.mean, "std": config.std}
+    return Preprocessing(**geometry)

@@ -1,0 +1,109 @@
+"""A checkpoint: safetensors weights with a JSON card beside them that says all the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.errors import CheckpointError
+from compressor.models.build import Architecture, build
+from compressor.models.weights import StateDict, read_state
+from compressor.runtime import write_json
+
+WEIGHTS, CARD = "weights.safetensors", "model.json"
+
+
+class Card(BaseModel):
+    """`model.json`: what a checkpoint is, apart from its tensors."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: int = 1
+    architecture: Architecture
+    classes: list[str]
+    preprocessing: Preprocessing
+    role: str
+    origin: str
+    """Where its first weights came from: `pretrained`, `scratch` or a path."""
+    seed: int | None = None
+    dataset: dict[str, Any]
+    """Name, content, split and seed of the data it was trained on."""
+    params: int
+    macs: int
+    temperature: float | None = None
+    """Calibration temperature fitted on validation."""
+    train_seconds: float | None = None
+    images_per_second: float | None = None
+    validation: dict[str, float] | None = None
+    """`top1`, `top5`, `nll`, `ece` on validation."""
+    top1: float | None = None
+    """Test accuracy, a fraction; read once, for the report."""
+
+
+def save_tensors(path: Path, tensors: StateDict, metadata: dict[str, str] | None = None) -> None:
+    """Writes tensors as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Shared or channels_last tensors are refused by the format: each is written on its own, contiguous.
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    try:
+        save_file(plain, temporary, metadata={"format": "pt"} | (metadata or {}))
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save(folder: Path, model: nn.Module, card: Card) -> None:
+    """`weights.safetensors` and `model.json` in `folder`; the card last, so that it marks a whole checkpoint."""
+    save_tensors(folder / WEIGHTS, dict(model.state_dict()))
+    write_json(folder / CARD, card.model_dump(mode="json"))
+
+
+def find(path: Path) -> tuple[Path, Path] | None:
+    """(weights, card) for a checkpoint folder, a weights file with a card, or a run; None if there is no card."""
+    candidates = [(path / WEIGHTS, path / CARD), (path / "student.safetensors", path / "student.json")]
+    if path.suffix == ".safetensors":
+        candidates = [(path, path.with_suffix(".json")), (path, path.with_name(CARD))]
+    return next((c for c in candidates if all(p.is_file() for p in c)), None)
+
+
+def read_card(path: Path) -> Card:
+    """The card in `path`. Raises CheckpointError where it is damaged."""
+    try:
+        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise CheckpointError(f"{path} is no model card: {str(error).splitlines()[0]}") from error
+
+
+def load(path: Path) -> tuple[nn.Module, Card]:
+    """A checkpoint folder, a run, or a `.safetensors` file with its card, as a model in eval mode.
+
+    Raises:
+        CheckpointError: no checkpoint there, or it is damaged.
+    """
+    found = find(path)
+    if found is None:
+        raise CheckpointError(
+            f"no checkpoint at {path}: a folder with {WEIGHTS} and {CARD}, "
+            "or a .safetensors file with a .json beside it"
+        )
+    weights, card_path = found
+    card = read_card(card_path)
+    model = build(card.architecture)
+    state = read_state(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit {card_path}: {str(error).splitlines()[-1].strip()}") from error
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval(), card

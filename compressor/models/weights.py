@@ -1,0 +1,152 @@
+"""Where weights come from: the hub where it can be reached, or a local file; never pickle unguarded."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from compressor.errors import CheckpointError, UsageError
+from compressor.models import hub
+from compressor.models.build import Architecture, build, takes_image_size
+from compressor.runtime import import_timm
+
+StateDict = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model with weights in it, and how they got there."""
+
+    model: nn.Module
+    origin: str
+    """`pretrained`, `scratch`, or the file's path."""
+    head_fits: bool
+    """Whether the classification head came with the weights, too."""
+    notice: str | None = None
+
+
+def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
+    """A model with the weights that `init` asks for.
+
+    Args:
+        architecture: what to build.
+        init: `pretrained`, `scratch`, `auto` or a weights file.
+        role: for messages.
+
+    Raises:
+        UsageError: `pretrained` was demanded and there are none, or the hub can't be reached.
+        CheckpointError: the file can't be read or belongs to another architecture.
+    """
+    if init == "scratch":
+        return Loaded(model=build(architecture), origin="scratch", head_fits=False)
+    if init not in {"auto", "pretrained"}:
+        return _from_file(architecture, Path(init).expanduser())
+    try:
+        state = pretrained_state(architecture)
+    except UsageError as error:
+        if init == "pretrained":
+            raise
+        notice = f"{role} {architecture.name} starts from scratch: {error}"
+        return Loaded(model=build(architecture), origin="scratch", head_fits=False, notice=notice)
+    model = build(architecture)
+    head_fits = load_matching(model, state, source=f"pretrained {architecture.name}")
+    return Loaded(model=model, origin="pretrained", head_fits=head_fits)
+
+
+def pretrained_state(architecture: Architecture) -> StateDict:
+    """timm's pretrained weights for the architecture, without its class count.
+
+    Raises:
+        UsageError: timm has none, or the hub can't be reached and they are not in its cache.
+    """
+    timm = import_timm()
+    from timm.models import get_pretrained_cfg
+
+    name = architecture.name
+    if ":" not in name:
+        config = get_pretrained_cfg(name, allow_unregistered=True)
+        if config is None or not config.has_weights:
+            raise UsageError(f"timm has no pretrained weights for {name}")
+    options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
+    online = hub.answers()
+    try:
+        with hub.offline(not online), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = timm.create_model(name, pretrained=True, **options)
+    except Exception as error:  # the hub's clients raise many kinds: network, missing file, offline mode
+        reason = "the model hub can't be reached" if not online else str(error).splitlines()[0][:200]
+        raise UsageError(f"no pretrained weights ({reason})") from error
+    return dict(model.state_dict())
+
+
+def read_state(path: Path) -> StateDict:
+    """The tensors in a `.safetensors` file, or in a `.pth` one read without running any pickled code.
+
+    Raises:
+        CheckpointError: no such file, damaged, or more than tensors in it.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and is not opened: a pickle can run any code.\n"
+            "Save its state_dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
+        ) from error
+    except Exception as error:  # damaged zip, header, tensor: each library has its own
+        raise CheckpointError(f"{path} can't be read as weights: {str(error).splitlines()[0][:200]}") from error
+    for key in ("state_dict_ema", "state_dict", "model", "model_state_dict"):
+        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
+            stored = stored[key]
+            break
+    tensors = {k: v for k, v in stored.items() if isinstance(v, torch.Tensor)} if isinstance(stored, dict) else {}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no state_dict (a mapping from names to tensors)")
+    return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def _from_file(architecture: Architecture, path: Path) -> Loaded:
+    state = read_state(path)
+    model = build(architecture)
+    head_fits = load_matching(model, state, source=str(path))
+    return Loaded(model=model, origin=str(path), head_fits=head_fits)
+
+
+def head_names(model: nn.Module) -> set[str]:
+    """Names of the classification head's parameters."""
+    classifier = model.get_classifier()  # type: ignore[operator]
+    heads = classifier if isinstance(classifier, tuple | list) else [classifier]
+    owned = {id(p) for head in heads if isinstance(head, nn.Module) for p in head.parameters()}
+    return {name for name, p in model.named_parameters() if id(p) in owned}
+
+
+def load_matching(model: nn.Module, state: StateDict, *, source: str) -> bool:
+    """Loads `state`; a head of another size is left fresh. Returns whether the head was loaded.
+
+    Raises:
+        CheckpointError: anything but the head is missing, superfluous or of another shape.
+    """
+    own = model.state_dict()
+    head = head_names(model)
+    fits = all(name in state and state[name].shape == own[name].shape for name in head)
+    usable = {k: v for k, v in state.items() if k not in head or fits}
+    wrong = [k for k, v in own.items() if k not in head and (k not in usable or usable[k].shape != v.shape)]
+    extra = [k for k in usable if k not in own]
+    if wrong or extra:
+        named = ", ".join((wrong or extra)[:3])
+        raise CheckpointError(
+            f"{source} does not fit the architecture: {len(wrong)} tensors missing or of another shape, "
+            f"{len(extra)} unknown ({named} …).\nName the architecture these weights were trained with."
+        )
+    model.load_state_dict(usable, strict=False)
+    return fits

@@ -1,0 +1,126 @@
+"""What a recipe says about the objective: one entry per term, each with its weight."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TermConfig(BaseModel):
+    """What every term has: a weight, and how it moves over training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of this term in the sum."""
+    warmup: float = Field(default=0.0, ge=0, le=1)
+    """Share of training over which the weight rises linearly from zero."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the weight falls to zero from the end of the warm-up to the end of training."""
+
+
+class CeConfig(TermConfig):
+    """Cross-entropy with the hard labels; its weight is Hinton's alpha."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes."""
+
+
+class KdConfig(TermConfig):
+    """Soft targets (Hinton et al. 2015): T² · KL(teacher ‖ student); its weight is 1 − alpha."""
+
+    temperature: float = Field(default=4.0, gt=0)
+    """Softens both logits; 1 leaves them as they are."""
+    standardize: bool = False
+    """Z-scores each row of logits first (Sun et al. 2024), so that only their shape is learned."""
+
+
+class DkdConfig(TermConfig):
+    """Decoupled KD (Zhao et al. 2022): target and non-target classes weighted apart."""
+
+    temperature: float = Field(default=4.0, gt=0)
+    """Softens both logits."""
+    alpha: float = Field(default=1.0, ge=0)
+    """Weight of the target class against the rest."""
+    beta: float = Field(default=8.0, ge=0)
+    """Weight of the distribution among the other classes."""
+
+
+class DistConfig(TermConfig):
+    """DIST (Huang et al. 2022): Pearson correlation between and within classes, for strong teachers."""
+
+    temperature: float = Field(default=4.0, gt=0)
+    """Softens both logits."""
+    beta: float = Field(default=1.0, ge=0)
+    """Weight of the relations between classes, per sample."""
+    gamma: float = Field(default=1.0, ge=0)
+    """Weight of the relations within a class, over the batch."""
+
+
+class HintConfig(TermConfig):
+    """Feature hints (FitNets, Romero et al. 2015): a learned regressor from the student's features."""
+
+    on: Literal["embedding", "maps", "both"] = "embedding"
+    """The pooled embedding (can be stored), feature maps (keep the teacher live), or both."""
+    taps: list[tuple[int, int]] | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+
+
+class AttentionConfig(TermConfig):
+    """Attention transfer (Zagoruyko and Komodakis 2017): where the maps are active."""
+
+    power: float = Field(default=2.0, gt=0)
+    """Exponent of the activations that are averaged over channels."""
+    taps: list[tuple[int, int]] | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+
+
+class RkdConfig(TermConfig):
+    """Relational KD (Park et al. 2019): distances and angles among a batch's embeddings."""
+
+    distance: float = Field(default=25.0, ge=0)
+    """Weight of pairwise distances."""
+    angle: float = Field(default=50.0, ge=0)
+    """Weight of angles of triplets; its cost grows with the cube of the batch."""
+
+
+class SimilarityConfig(TermConfig):
+    """Similarity-preserving KD (Tung and Mori 2019): which samples of a batch look alike."""
+
+    on: Literal["embedding", "maps"] = "embedding"
+    """The pooled embedding, or the deepest pair of feature maps."""
+    taps: list[tuple[int, int]] | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+
+
+class CosineConfig(TermConfig):
+    """Hidden-state cosine loss (DistilBERT, Sanh et al. 2019) on the pooled embedding."""
+
+
+class ObjectiveConfig(BaseModel):
+    """The terms of the sum; a term that is absent does not take part.
+
+    A recipe that gives `objective` lists all its terms; `--set` changes single values.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ce: CeConfig | None = None
+    """Cross-entropy with the hard labels."""
+    kd: KdConfig | None = None
+    """Soft targets with a temperature."""
+    dkd: DkdConfig | None = None
+    """Decoupled soft targets."""
+    dist: DistConfig | None = None
+    """Correlation instead of exact match."""
+    hint: HintConfig | None = None
+    """Regressed features."""
+    attention: AttentionConfig | None = None
+    """Attention maps."""
+    rkd: RkdConfig | None = None
+    """Distances and angles among samples."""
+    similarity: SimilarityConfig | None = None
+    """Similarities among samples."""
+    cosine: CosineConfig | None = None
+    """Direction of the embedding."""

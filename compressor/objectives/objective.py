@@ -1,0 +1,205 @@
+"""The table of terms and the weighted sum of them that a stage minimises.
+
+A new term is a pure function, a configuration in `config.py`, an entry in `TERMS`, and its test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.objectives import features, logits
+from compressor.objectives.config import ObjectiveConfig, TermConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What the terms read: one batch, seen by student and teacher."""
+
+    labels: Tensor
+    """(batch,) int64; −1 marks a sample without a label."""
+    student_logits: Tensor
+    """(batch, classes)"""
+    teacher_logits: Tensor | None = None
+    student_embedding: Tensor | None = None
+    """(batch, channels)"""
+    teacher_embedding: Tensor | None = None
+    student_maps: tuple[Tensor, ...] = ()
+    """(batch, channels, height, width) each; entry i pairs with entry i of the teacher's."""
+    teacher_maps: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """Channels of what can be regressed, for building the regressors."""
+
+    student_embedding: int
+    teacher_embedding: int
+    student_maps: tuple[int, ...] = ()
+    teacher_maps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One row of the table."""
+
+    loss: Callable[[Any, Signals, nn.ModuleDict], Tensor]
+    """(its configuration, signals, its regressors) → scalar."""
+    reads: Callable[[Any], set[str]]
+    """Of the teacher: `logits`, `embedding`, `maps`."""
+    regressed: Callable[[Any], set[str]] = lambda c: set()
+    """Which of them reach the loss through a learned projection."""
+
+
+def _hint(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
+    losses = []
+    if "embedding" in regressors:
+        losses.append(features.hint(regressors["embedding"](s.student_embedding), _have(s.teacher_embedding)))
+    for i, (student, teacher) in enumerate(zip(s.student_maps, s.teacher_maps, strict=True)):
+        if f"map{i}" in regressors:
+            losses.append(features.hint(regressors[f"map{i}"](student), teacher))
+    return torch.stack(losses).mean()
+
+
+def _cosine(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
+    student, teacher = _have(s.student_embedding), _have(s.teacher_embedding)
+    return features.cosine(regressors["embedding"](student), teacher)
+
+
+def _similarity(c: Any, s: Signals, _: nn.ModuleDict) -> Tensor:
+    if c.on == "maps":
+        return features.similarity(s.student_maps[-1], s.teacher_maps[-1])
+    return features.similarity(_have(s.student_embedding), _have(s.teacher_embedding))
+
+
+def _attention(c: Any, s: Signals, _: nn.ModuleDict) -> Tensor:
+    pairs = zip(s.student_maps, s.teacher_maps, strict=True)
+    # A 1 × 1 map has one place to look: its attention is always 1 and teaches nothing.
+    losses = [features.attention(a, b, power=c.power) for a, b in pairs if min(b.shape[-2:]) > 1]
+    return torch.stack(losses).mean() if losses else s.student_logits.new_zeros(())
+
+
+def _hint_reads(c: Any) -> set[str]:
+    return {"embedding", "maps"} if c.on == "both" else {c.on}
+
+
+TERMS: dict[str, Term] = {
+    "ce": Term(
+        loss=lambda c, s, _: logits.ce(s.student_logits, s.labels, label_smoothing=c.label_smoothing),
+        reads=lambda c: set(),
+    ),
+    "kd": Term(
+        loss=lambda c, s, _: logits.kd(
+            s.student_logits, _have(s.teacher_logits), temperature=c.temperature, standardize=c.standardize
+        ),
+        reads=lambda c: {"logits"},
+    ),
+    "dkd": Term(
+        loss=lambda c, s, _: logits.dkd(
+            s.student_logits, _have(s.teacher_logits), s.labels,
+            temperature=c.temperature, alpha=c.alpha, beta=c.beta,
+        ),
+        reads=lambda c: {"logits"},
+    ),
+    "dist": Term(
+        loss=lambda c, s, _: logits.dist(
+            s.student_logits, _have(s.teacher_logits), temperature=c.temperature, beta=c.beta, gamma=c.gamma
+        ),
+        reads=lambda c: {"logits"},
+    ),
+    "hint": Term(loss=_hint, reads=_hint_reads, regressed=_hint_reads),
+    "attention": Term(loss=_attention, reads=lambda c: {"maps"}),
+    "rkd": Term(
+        loss=lambda c, s, _: features.rkd(
+            _have(s.student_embedding), _have(s.teacher_embedding), distance=c.distance, angle=c.angle
+        ),
+        reads=lambda c: {"embedding"},
+    ),
+    "similarity": Term(loss=_similarity, reads=lambda c: {c.on}),
+    "cosine": Term(loss=_cosine, reads=lambda c: {"embedding"}, regressed=lambda c: {"embedding"}),
+}  # fmt: skip
+
+STORABLE = {"logits", "embedding"}
+"""What of a teacher is small enough to be kept on disk; a term that reads more keeps the teacher live."""
+
+
+def active(config: ObjectiveConfig) -> dict[str, TermConfig]:
+    """The terms that take part, by name, in the table's order."""
+    terms = {name: getattr(config, name) for name in TERMS}
+    return {name: term for name, term in terms.items() if term is not None and term.weight > 0}
+
+
+def needs(config: ObjectiveConfig) -> set[str]:
+    """What the objective reads of a teacher: a subset of `logits`, `embedding`, `maps`."""
+    return set().union(*(TERMS[name].reads(term) for name, term in active(config).items()))
+
+
+def without_teacher(config: ObjectiveConfig) -> ObjectiveConfig:
+    """The objective of a teacher being trained or of a baseline: the hard labels alone, at full weight."""
+    ce = active(config).get("ce")
+    settings = ce.model_dump() if ce else {}
+    return ObjectiveConfig.model_validate({"ce": settings | {"weight": 1.0, "warmup": 0.0, "decay": "none"}})
+
+
+def scheduled_weight(term: TermConfig, progress: float) -> float:
+    """The term's weight at `progress` (0 … 1) through training."""
+    if progress < term.warmup:
+        return term.weight * progress / term.warmup
+    left = 1 - (progress - term.warmup) / (1 - term.warmup) if term.warmup < 1 else 1.0
+    if term.decay == "linear":
+        return term.weight * left
+    if term.decay == "cosine":
+        return term.weight * 0.5 * (1 - math.cos(math.pi * left))
+    return term.weight
+
+
+class Objective(nn.Module):
+    """The weighted sum, with the regressors that some terms learn beside the student."""
+
+    def __init__(self, config: ObjectiveConfig, widths: Widths | None = None) -> None:
+        """
+        Args:
+            config: terms and weights.
+            widths: channels of student and teacher features; needed when a term learns a regressor.
+        """
+        super().__init__()
+        self.terms = active(config)
+        self.needs = needs(config)
+        self.regressors = nn.ModuleDict()
+        for name, term in self.terms.items():
+            kinds = TERMS[name].regressed(term)
+            if not kinds:
+                continue
+            assert widths is not None
+            learned = nn.ModuleDict()
+            if "embedding" in kinds:
+                learned["embedding"] = features.regressor(
+                    widths.student_embedding, widths.teacher_embedding, maps=False
+                )
+            if "maps" in kinds:
+                for i, (a, b) in enumerate(zip(widths.student_maps, widths.teacher_maps, strict=True)):
+                    learned[f"map{i}"] = features.regressor(a, b, maps=True)
+            self.regressors[name] = learned
+
+    def forward(self, signals: Signals, progress: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """(weighted sum, each term unweighted and detached) at `progress` (0 … 1) through training."""
+        total = signals.student_logits.new_zeros((), dtype=torch.float32)
+        parts: dict[str, Tensor] = {}
+        none = nn.ModuleDict()
+        for name, term in self.terms.items():
+            learned = self.regressors[name] if name in self.regressors else none  # noqa: SIM401 (no .get)
+            assert isinstance(learned, nn.ModuleDict)
+            value = TERMS[name].loss(term, signals, learned)
+            total = total + scheduled_weight(term, progress) * value
+            parts[name] = value.detach()
+        return total, parts
+
+
+def _have(value: Tensor | None) -> Tensor:
+    assert value is not None, "the objective's needs were not met"
+    return value

@@ -1,0 +1,153 @@
+"""`report.json`: everything a run found, in one document, rebuilt from the run folder's files. No torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressor.errors import CompressorError, MissingExtraError
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Predictions
+from compressor.reporting import html, markdown
+from compressor.runfolder import RunFolder
+from compressor.runtime import finite, log, write_json, write_text
+
+
+def write(run: RunFolder) -> dict[str, Any]:
+    """Builds the report and writes `report.json`, `report.md` and, where jinja2 is there, `report.html`."""
+    report = build(run)
+    write_json(run.report, report)
+    write_text(run.path / "report.md", markdown.render(report))
+    try:
+        write_text(run.path / "report.html", html.render(report))
+    except MissingExtraError as error:
+        log.warning("report.html was not written: %s", error)
+    return report
+
+
+def build(run: RunFolder) -> dict[str, Any]:
+    """The report of a run, as far as it has come.
+
+    Raises:
+        CompressorError: no stage is finished yet.
+    """
+    stages = run.stages()
+    if not stages:
+        raise CompressorError(f"run '{run.path}' has no finished stage yet; nothing to report")
+    note = run.read()
+    predictions = {folder: Predictions.load(folder / "predictions.npz") for folder in stages}
+    cards = {folder: _json(folder / "model.json") for folder in stages}
+    teacher = next((f for f in stages if cards[f]["role"] == "teacher"), None)
+    models = [_model(f, cards[f], predictions[f], predictions[teacher] if teacher else None) for f in stages]
+    benchmark = _json(run.benchmark) if run.benchmark.is_file() else {"rows": [], "host": note.get("host")}
+    shipped = _json(run.student.with_suffix(".json")) if run.student.with_suffix(".json").is_file() else None
+    report = {
+        "schema_version": 1,
+        "run": {k: note.get(k) for k in ("name", "command", "status", "created", "finished", "recipe")},
+        "dataset": {**note["dataset"], "classes": note["dataset"]["classes"]},
+        "models": models,
+        "exports": _json(run.exports) if run.exports.is_file() else [],
+        "benchmark": [{k: v for k, v in row.items() if k != "raw_ms"} for row in benchmark["rows"]],
+        "shipped_seed": shipped["seed"] if shipped else None,
+        "help": _help(models),
+        "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
+        "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],
+        "host": benchmark["host"],
+        "versions": note.get("versions"),
+    }
+    report["warnings"] = _warnings(report)
+    result: dict[str, Any] = finite(report)
+    return result
+
+
+def _model(folder: Path, card: dict[str, Any], own: Predictions, teacher: Predictions | None) -> dict[str, Any]:
+    row = {
+        "role": card["role"],
+        "name": card["architecture"]["name"],
+        "seed": card["seed"],
+        "stage": folder.parent.name,
+        "params": card["params"],
+        "macs": card["macs"],
+        **metrics.summary(own.labels, own.logits),
+        "temperature": card["temperature"],
+        "ece_calibrated": metrics.ece(own.labels, own.logits, temperature=card["temperature"] or 1.0),
+        "balanced_accuracy": metrics.balanced_accuracy(own.labels, own.logits),
+        "teacher_agreement": None,
+        "copied_mistakes": None,
+        "validation": card["validation"],
+        "train_seconds": card["train_seconds"],
+        "images_per_second": card["images_per_second"],
+        "weights": card["origin"],
+        "bytes": (folder / "weights.safetensors").stat().st_size,
+    }
+    if teacher is not None and card["role"] != "teacher" and np.array_equal(teacher.ids, own.ids):
+        row["teacher_agreement"] = metrics.agreement(teacher.logits, own.logits)
+        row["copied_mistakes"] = metrics.copied_mistakes(own.labels, teacher.logits, own.logits)
+    return row
+
+
+def _help(models: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What the teacher was worth: student − baseline on test, per seed and on average; None without both."""
+    by_role = {role: {m["seed"]: m for m in models if m["role"] == role} for role in ("student", "baseline")}
+    seeds = sorted(by_role["student"].keys() & by_role["baseline"].keys())
+    if not seeds:
+        return None
+    gains = [by_role["student"][s]["top1"] - by_role["baseline"][s]["top1"] for s in seeds]
+    return {"seeds": seeds, "top1_gain": gains, "top1_gain_mean": float(np.mean(gains))}
+
+
+def _errors(
+    classes: list[str], stages: list[Path], cards: dict[Path, Any], predictions: dict[Path, Predictions]
+) -> dict[str, Any]:
+    """Per-class accuracy, one entry per model, in the order of `classes`."""
+    return {
+        "classes": classes,
+        "models": [
+            {
+                "role": cards[f]["role"],
+                "name": cards[f]["architecture"]["name"],
+                "seed": cards[f]["seed"],
+                "per_class": metrics.per_class(predictions[f].labels, predictions[f].logits, len(classes)),
+            }
+            for f in stages
+        ],
+    }
+
+
+def _curve(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {"role": card["role"], "name": card["architecture"]["name"], "seed": card["seed"], "epochs": epochs}
+
+
+def _warnings(report: dict[str, Any]) -> list[str]:
+    """What a reader must know before trusting the result."""
+    found = []
+    top1: dict[str, float] = {}
+    for role in ("teacher", "baseline", "student"):
+        values = [m["top1"] for m in report["models"] if m["role"] == role]
+        if values:
+            top1[role] = float(np.mean(values))
+    if "teacher" in top1 and "baseline" in top1 and top1["teacher"] <= top1["baseline"]:
+        found.append(
+            f"The teacher ({top1['teacher']:.3f}) is no better than the baseline ({top1['baseline']:.3f}): "
+            "it has little to teach. Train it longer, use pretrained weights, or take a stronger one."
+        )
+    if report["help"] and report["help"]["top1_gain_mean"] < 0:
+        found.append(
+            f"The teacher's help was negative: {100 * report['help']['top1_gain_mean']:+.1f} points against "
+            "the same student without it. Try another objective (docs/objectives.md), or ship the baseline."
+        )
+    for model in report["models"]:
+        if model["role"] == "teacher" and model["weights"] == "scratch":
+            found.append("The teacher had no pretrained weights and was trained on this data.")
+    for row in report["benchmark"]:
+        if row["noisy"]:
+            found.append(f"The latency of {row['file']} was measured while something else used the machine.")
+    return found
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,109 @@
+"""`report.md`: the report for a pull request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compressor.reporting import table
+
+
+def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    out = [header, tuple("---" for _ in header), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in out)
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    dataset = report["dataset"]
+    parts = [
+        f"# {report['run']['name']}",
+        f"{dataset['name']}: {len(dataset['classes'])} classes; {dataset['train']} training, "
+        f"{dataset['validation']} validation and {dataset['test']} test images. Figures are on test.",
+        grid(table.COLUMNS, table.cells(table.rows(report))),
+    ]
+    parts += [line for line in (table.measured_on(report), table.help_line(report)) if line]
+    parts += [f"**Note.** {warning}" for warning in report["warnings"]]
+    parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
+    if report["exports"]:
+        parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report))]
+    if report["benchmark"]:
+        parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report))]
+    parts += ["## Worst classes", grid(*worst_classes(report))]
+    versions = ", ".join(f"{k} {v}" for k, v in (report["versions"] or {}).items() if v)
+    parts += ["## How", f"    {report['run']['command']}", f"Versions: {versions}."]
+    return "\n\n".join(parts) + "\n"
+
+
+MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", "NLL", "ECE", "ECE calibrated", "agrees with teacher",
+                 "teacher's mistakes copied", "MACs", "training", "weights")  # fmt: skip
+
+
+def model_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One line per model and seed."""
+    lines: list[tuple[str, ...]] = []
+    for m in report["models"]:
+        copied = m["copied_mistakes"]
+        lines.append((
+            m["role"], m["name"], str(m["seed"]), f"{m['top1']:.4f}", f"{m['top5']:.4f}", f"{m['nll']:.4f}",
+            f"{m['ece']:.4f}", f"{m['ece_calibrated']:.4f}", number(m["teacher_agreement"], ".3f"),
+            "–" if copied is None else f"{copied['copied']} of {copied['teacher_mistakes']}",
+            f"{m['macs'] / 1e6:.1f} M",
+            "–" if m["train_seconds"] is None
+            else f"{m['train_seconds']:.0f} s ({m['images_per_second']:.0f} images/s)",
+            m["weights"],
+        ))  # fmt: skip
+    return lines
+
+
+EXPORT_COLUMNS = ("file", "precision", "size", "opset", "top-1", "ECE", "relative error", "top-1 agreement")
+
+
+def export_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One line per exported file."""
+    return [
+        (
+            e["file"], e["precision"], f"{e['bytes'] / 1e6:.2f} MB", str(e["opset"]), f"{e['top1']:.4f}",
+            f"{e['ece']:.4f}", f"{e['parity']['max_relative_error']:.1e}",
+            f"{e['parity']['top1_agreement']:.3f} of {e['parity']['samples']}",
+        )
+        for e in report["exports"]
+    ]  # fmt: skip
+
+
+BENCHMARK_COLUMNS = ("file", "provider", "batch", "threads", "p50", "p90", "p99", "images/s", "load", "first run",
+                     "peak memory", "nodes", "samples", "noisy")  # fmt: skip
+
+
+def benchmark_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One line per measured combination."""
+    return [
+        (
+            r["file"], r["provider"], str(r["batch"]), str(r["threads"]), number(r["p50_ms"], ".3f", " ms"),
+            number(r["p90_ms"], ".3f", " ms"), number(r["p99_ms"], ".3f", " ms"), number(r["throughput"], ".0f"),
+            number(r["load_ms"], ".0f", " ms"), number(r["first_run_ms"], ".1f", " ms"),
+            number(r["peak_rss_mb"], ".0f", " MB"),
+            ", ".join(f"{name.removesuffix('ExecutionProvider')} {n}" for name, n in r["placement"].items()),
+            str(r["samples"]), {True: "yes", False: "no", None: "–"}[r["noisy"]],
+        )
+        for r in report["benchmark"]
+    ]  # fmt: skip
+
+
+def worst_classes(report: dict[str, Any], count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and lines: per-class accuracy of every model on the classes where the student does worst."""
+    models = report["errors"]["models"]
+    student = next((m for m in models if m["role"] == "student"), models[-1])
+    ranked = sorted(
+        (i for i, v in enumerate(student["per_class"]) if v is not None), key=lambda i: student["per_class"][i]
+    )
+    header = ("class", *(f"{m['role']} {m['name']}, seed {m['seed']}" for m in models))
+    lines = [
+        (report["errors"]["classes"][i], *(number(m["per_class"][i], ".3f") for m in models)) for i in ranked[:count]
+    ]
+    return header, lines
+
+
+def number(value: float | None, spec: str, unit: str = "") -> str:
+    """A figure, or a dash for what was not measured."""
+    return "–" if value is None else f"{value:{spec}}{unit}"

@@ -1,0 +1,129 @@
+"""The headline table: one row per model and exported file, with the ratios to the teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One row; None is what was not measured."""
+
+    label: str
+    model: str
+    top1: float | None
+    top1_std: float | None
+    params: int | None
+    bytes: int | None
+    p50_ms: float | None
+    peak_rss_mb: float | None
+
+
+def rows(report: dict[str, Any]) -> list[Figures]:
+    """Teacher, assistants, baseline, student and every file exported from the student.
+
+    A role with several seeds is one row with mean and standard deviation. Latency and memory are of the
+    ONNX file, on the first measured provider, at the first batch and thread count.
+    """
+    found = []
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for model in report["models"]:
+        groups.setdefault((model["role"], model["stage"]), []).append(model)
+    order = {"teacher": 0, "assistant": 1, "baseline": 2, "student": 3}
+    for (role, stage), models in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1])):
+        file = next(
+            (e for e in report["exports"] if e["role"] == role and e["file"].startswith(f"stages/{stage}/")), None
+        )
+        timing = _timing(report, file["file"]) if file else {}
+        top1 = [m["top1"] for m in models]
+        found.append(
+            Figures(
+                label=role,
+                model=models[0]["name"],
+                top1=float(np.mean(top1)),
+                top1_std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
+                params=models[0]["params"],
+                bytes=file["bytes"] if file else models[0]["bytes"],
+                p50_ms=timing.get("p50_ms"),
+                peak_rss_mb=timing.get("peak_rss_mb"),
+            )
+        )
+    for entry in report["exports"]:
+        if entry["role"] == "student":
+            timing = _timing(report, entry["file"])
+            found.append(
+                Figures(
+                    label="exported",
+                    model=entry["file"],
+                    top1=entry["top1"],
+                    top1_std=None,
+                    params=None,
+                    bytes=entry["bytes"],
+                    p50_ms=timing.get("p50_ms"),
+                    peak_rss_mb=timing.get("peak_rss_mb"),
+                )
+            )
+    return found
+
+
+def cells(figures: list[Figures]) -> list[tuple[str, ...]]:
+    """The rows as text, each figure with its ratio to the teacher's in brackets."""
+    teacher = figures[0] if figures and figures[0].label == "teacher" else None
+
+    def ratio(value: float | None, of: float | None, row: Figures) -> str:
+        if value is None or not of or row is teacher:
+            return ""
+        return f" ({value / of:.2f}×)"
+
+    lines: list[tuple[str, ...]] = []
+    for row in figures:
+        top1 = "–" if row.top1 is None else f"{row.top1:.3f}"
+        if row.top1_std is not None:
+            top1 += f" ± {row.top1_std:.3f}"
+        if teacher is not None and row is not teacher and row.top1 is not None and teacher.top1 is not None:
+            top1 += f" ({100 * (row.top1 - teacher.top1):+.1f} pt)"
+        of = teacher or row
+        lines.append((
+            row.label,
+            row.model,
+            top1,
+            "–" if row.params is None else f"{row.params / 1e6:.2f} M" + ratio(row.params, of.params, row),
+            "–" if row.bytes is None else f"{row.bytes / 1e6:.1f} MB" + ratio(row.bytes, of.bytes, row),
+            "–" if row.p50_ms is None else f"{row.p50_ms:.2f} ms" + ratio(row.p50_ms, of.p50_ms, row),
+            "–" if row.peak_rss_mb is None
+            else f"{row.peak_rss_mb:.0f} MB" + ratio(row.peak_rss_mb, of.peak_rss_mb, row),
+        ))  # fmt: skip
+    return lines
+
+
+def help_line(report: dict[str, Any]) -> str | None:
+    """One sentence on what the teacher was worth, with its sign; None without a baseline."""
+    helped = report["help"]
+    if helped is None:
+        return None
+    gain = 100 * helped["top1_gain_mean"]
+    over = f", mean of {len(helped['seeds'])} seeds" if len(helped["seeds"]) > 1 else ", one seed"
+    return (
+        f"The teacher's help was worth {gain:+.1f} points of test accuracy ({report['dataset']['test']} images{over})."
+    )
+
+
+def measured_on(report: dict[str, Any]) -> str | None:
+    """Where and how the latency column was measured."""
+    if not report["benchmark"]:
+        return None
+    row = report["benchmark"][0]
+    cpu = (report["host"] or {}).get("cpu") or "unknown CPU"
+    return (
+        f"Latency of the ONNX file: onnxruntime, {row['provider']}, batch {row['batch']}, "
+        f"{row['threads']} thread(s), {cpu}. A baseline has the student's architecture, so its size and speed, too."
+    )
+
+
+def _timing(report: dict[str, Any], file: str) -> dict[str, Any]:
+    return next((row for row in report["benchmark"] if row["file"] == file), {})

@@ -1,0 +1,115 @@
+"""The run folder's layout: names, what marks a finished stage, the newest run. No results are read here."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import UsageError, nearest
+from compressor.runtime import write_json
+
+RUNS = Path("runs")
+
+
+class RunFolder:
+    """`runs/<name>/`: paths of what a run leaves behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe; a valid input."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def benchmark(self) -> Path:
+        """Latency, memory and placement, with raw samples."""
+        return self.path / "benchmark.json"
+
+    @property
+    def exports(self) -> Path:
+        """What was exported, with parity and accuracy."""
+        return self.path / "exports.json"
+
+    @property
+    def report(self) -> Path:
+        """The report's data."""
+        return self.path / "report.json"
+
+    @property
+    def student(self) -> Path:
+        """The shipped student's weights; `student.json` describes them."""
+        return self.path / "student.safetensors"
+
+    def artifact(self, precision: str) -> Path:
+        """The exported student: `student.onnx`, `student.fp16.onnx`, `student.int8.onnx`."""
+        return self.path / ("student.onnx" if precision == "fp32" else f"student.{precision}.onnx")
+
+    def stage(self, index: int, role: str, model: str, seed: int) -> Path:
+        """`stages/NN-role-model/seed<k>/`."""
+        return self.path / "stages" / f"{index:02d}-{role}-{slug(model)}" / f"seed{seed}"
+
+    def stages(self) -> list[Path]:
+        """Every finished stage's seed folder, in the chain's order."""
+        return sorted(p.parent for p in self.path.glob("stages/*/seed*/model.json"))
+
+    def read(self) -> dict[str, Any]:
+        """`run.json`."""
+        document: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return document
+
+    def update(self, **values: Any) -> None:
+        """Changes entries of `run.json`, which is made where it is missing."""
+        path = self.path / "run.json"
+        document = self.read() if path.is_file() else {"schema_version": 1, "created": now()}
+        write_json(path, document | values)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def slug(name: str) -> str:
+    """`name` as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
+
+
+def create(name: str, parent: Path = RUNS) -> RunFolder:
+    """A new folder `parent/name`, numbered when there is one already."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for count in range(1, 10_000):
+        path = parent / (slug(name) if count == 1 else f"{slug(name)}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return RunFolder(path)
+    raise UsageError(f"{parent} holds 10,000 runs named {name}; remove some")
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """The run at `path`, or named so in `runs/`. Raises UsageError with the nearest for an unknown one."""
+    path = Path(path).expanduser()
+    for candidate in (path, RUNS / path):
+        if (candidate / "run.json").is_file():
+            return RunFolder(candidate)
+    here = [p.parent.name for p in RUNS.glob("*/run.json")]
+    close = nearest(path.name, here)
+    what = "holds no run.json" if path.exists() else "does not exist"
+    hint = f"Did you mean runs/{close[0]}?" if close else "`compress distill` makes a run."
+    raise UsageError(f"run '{path}' {what}. {hint}")
+
+
+def newest(parent: Path = RUNS) -> RunFolder:
+    """The run that was created last. Raises UsageError when there is none."""
+    found = sorted(parent.glob("*/run.json"), key=lambda p: (json.loads(p.read_text())["created"], p.stat().st_mtime))
+    if not found:
+        raise UsageError(
+            f"no runs yet in {parent.resolve()}.\nMake one: compress distill --teacher resnet50 --student mobilenetv3"
+        )
+    return RunFolder(found[-1].parent)

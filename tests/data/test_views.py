@@ -1,0 +1,82 @@
+"""Views are pure functions of (data.seed, sample, view, size)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compressor.data.config import AugmentConfig, DataConfig
+from compressor.data.dataset import Dataset
+from compressor.data.load import load_dataset
+from compressor.data.loaders import training_loader
+from compressor.data.views import generators_restored, render
+
+
+@pytest.fixture
+def dataset(photos: Path) -> Dataset:
+    strong = AugmentConfig(color_jitter=0.4, auto_augment="rand-m7-mstd0.5", vflip=0.5)
+    return load_dataset(DataConfig(source=str(photos), image_size=24, augment=strong))
+
+
+def test_a_view_is_the_same_bytes_whenever_it_is_asked_for(dataset: Dataset) -> None:
+    with generators_restored():
+        first = [render(dataset, i, 3, 24) for i in (0, 5, 9)]
+        random.seed(1)
+        again = [render(dataset, i, 3, 24) for i in (9, 5, 0)][::-1]
+        other = render(dataset, 0, 4, 24)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert (first[0] != other).any()
+    assert first[0].shape == (3, 24, 24)
+    assert first[0].dtype == np.uint8
+
+
+def test_workers_change_nothing(dataset: Dataset) -> None:
+    def batches(workers: int) -> list[dict[str, torch.Tensor]]:
+        config = dataset.config.model_copy(update={"workers": workers})
+        own = type(dataset)(**(vars(dataset) | {"config": config}))
+        loader, order = training_loader(own, sizes=(24,), batch_size=8, seed=0)
+        order.epoch = 2
+        return list(loader)
+
+    for alone, helped in zip(batches(0), batches(2), strict=True):
+        assert all(torch.equal(alone[key], helped[key]) for key in alone)
+
+
+def test_the_data_seed_changes_views_and_the_run_seed_only_their_order(dataset: Dataset) -> None:
+    def first_epoch(seed: int) -> dict[int, bytes]:
+        loader, _ = training_loader(dataset, sizes=(24,), batch_size=8, seed=seed)
+        return {int(s): v.numpy().tobytes() for b in loader for s, v in zip(b["sample"], b["view24"], strict=True)}
+
+    a, b = first_epoch(0), first_epoch(1)
+    shared = a.keys() & b.keys()
+    assert list(a) != list(b)
+    assert all(a[s] == b[s] for s in shared)
+
+
+def test_two_resolutions_show_the_same_crop(dataset: Dataset) -> None:
+    with generators_restored():
+        small, large = render(dataset, 3, 1, 24), render(dataset, 3, 1, 48)
+    shrunk = large.reshape(3, 24, 2, 24, 2).mean((2, 4))
+    assert np.abs(shrunk.mean((1, 2)) - small.mean((1, 2))).max() < 4
+
+
+def test_asking_for_views_leaves_the_generators_alone(dataset: Dataset) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with generators_restored():
+        render(dataset, 0, 0, 24)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_processes_share_an_epoch_without_overlap(dataset: Dataset) -> None:
+    seen = []
+    for rank in range(2):
+        loader, _ = training_loader(dataset, sizes=(24,), batch_size=4, seed=0, rank=rank, world=2)
+        seen.append({int(s) for batch in loader for s in batch["sample"]})
+    assert not seen[0] & seen[1]
+    assert len(seen[0]) == len(seen[1])

@@ -1,0 +1,150 @@
+"""The training loop: a frozen teacher, repeatable runs, an exact resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.config import DataConfig
+from compressor.data.dataset import Dataset
+from compressor.data.load import load_dataset
+from compressor.distillation import fit as loop
+from compressor.distillation import state
+from compressor.distillation.config import StageConfig
+from compressor.distillation.fit import Job, fit
+from compressor.distillation.optim import build_optimizer
+from compressor.distillation.teacher import FrozenTeacher
+from compressor.models.build import Architecture, build
+from compressor.models.weights import head_names
+from compressor.objectives.objective import Objective
+from compressor.runtime import Silent, seed_everything
+
+PRE = Preprocessing(size=32)
+
+EVERYTHING: dict[str, Any] = {
+    "ce": {}, "kd": {}, "dkd": {}, "dist": {}, "hint": {"on": "both"}, "attention": {}, "rkd": {},
+    "similarity": {"on": "maps"}, "cosine": {},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load_dataset(DataConfig(limit=64))
+
+
+def model(seed: int, name: str = "test_resnet") -> nn.Module:
+    seed_everything(seed)
+    return build(Architecture(name=name, classes=10, image_size=32))
+
+
+def job(epochs: int = 2, teacher: FrozenTeacher | None = None, **stage: Any) -> Job:
+    config = StageConfig.model_validate({"batch_size": 16, "objective": {"ce": {}}} | stage)
+    return Job(label="test", config=config, epochs=epochs, seed=0, preprocessing=PRE, teacher=teacher)
+
+
+def train(net: nn.Module, dataset: Dataset, what: Job, folder: Path) -> nn.Module:
+    return fit(net, dataset, what, folder=folder, accelerator=Accelerator(cpu=True), progress=Silent()).model
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_teacher_stays_frozen_whatever_is_done_to_it(dataset: Dataset, tmp_path: Path) -> None:
+    net = model(1)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    teacher = FrozenTeacher(net.train(), PRE)
+    teacher.train()
+    assert not any(m.training for m in net.modules())
+    net.train()  # even behind its back
+    student = model(2)
+    train(student, dataset, job(1, teacher, objective=EVERYTHING), tmp_path)
+    assert not any(m.training for m in net.modules())
+    assert not any(p.requires_grad for p in net.parameters())
+    assert all(p.grad is None for p in net.parameters())
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    optimizer = build_optimizer(student, Objective(StageConfig().objective.model_copy(update={"hint": None})),
+                                StageConfig().optimizer, finetuning=False)  # fmt: skip
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert not held & {id(p) for p in net.parameters()}
+    assert held == {id(p) for p in student.parameters()}
+
+
+def test_two_runs_with_one_seed_agree_to_the_bit_and_another_seed_differs(dataset: Dataset, tmp_path: Path) -> None:
+    teacher = FrozenTeacher(model(1), PRE)
+    a = train(model(2), dataset, job(2, teacher, objective={"ce": {}, "hint": {}}), tmp_path / "a")
+    b = train(model(2), dataset, job(2, teacher, objective={"ce": {}, "hint": {}}), tmp_path / "b")
+    c = train(model(3), dataset, job(2, teacher, objective={"ce": {}, "hint": {}}), tmp_path / "c")
+    assert same(a, b)
+    assert not same(a, c)
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "SECONDS_BETWEEN", 0.0)
+    stage = {"objective": {"ce": {}, "kd": {}, "hint": {}}, "ema": 0.9}
+    teacher = FrozenTeacher(model(1), PRE)
+    whole = train(model(2), dataset, job(4, teacher, **stage), tmp_path / "whole")
+
+    step, seen = loop._step, 0
+
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 11:  # four steps an epoch: in the middle of the third
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(model(2), dataset, job(4, teacher, **stage), tmp_path / "parts")
+    monkeypatch.setattr(loop, "_step", step)
+    resumed = train(model(99), dataset, job(4, teacher, **stage), tmp_path / "parts")
+    assert same(whole, resumed)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_training_learns(dataset: Dataset, tmp_path: Path) -> None:
+    train(model(0), dataset, job(8, optimizer={"lr": 4e-3}), tmp_path)
+    epochs = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
+    assert {"terms", "lr", "seconds", "data_wait_share", "validation_top1", "validation_nll"} <= set(epochs[0])
+
+
+def test_a_fresh_head_is_trained_alone_at_first(dataset: Dataset, tmp_path: Path) -> None:
+    net = model(0)
+    head = head_names(net)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    what = job(1, head_epochs=1.0)
+    train(net, dataset, Job(**(vars(what) | {"fresh_head": True})), tmp_path)
+    moved = {name for name, p in net.named_parameters() if not torch.equal(before[name], p)}
+    assert moved == head
+
+
+def test_a_loss_that_explodes_is_said_with_a_fix(dataset: Dataset, tmp_path: Path) -> None:
+    from compressor.errors import CompressorError
+
+    with pytest.raises(CompressorError, match=r"no longer finite.*\n.*lr"):
+        train(model(0), dataset, job(1, optimizer={"name": "sgd", "lr": 1e30}, clip=None), tmp_path)
+
+
+def test_calibration_divides_the_teachers_logits() -> None:
+    net = model(0)
+    views = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    plain = FrozenTeacher(net, PRE).targets(views).logits
+    torch.testing.assert_close(FrozenTeacher(net, PRE, temperature=2.0).targets(views).logits, plain / 2)
+
+
+def test_bf16_trains_and_keeps_float32_weights(dataset: Dataset, tmp_path: Path) -> None:
+    net = train(model(0), dataset, job(1, precision="bf16"), tmp_path)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert all(torch.isfinite(p).all() for p in net.parameters())

@@ -1,0 +1,75 @@
+"""Metrics against definitions written out, and against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+
+from compressor.artifact.session import softmax
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Predictions
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 7, 400)
+LOGITS = (RNG.normal(size=(400, 7)) + 1.5 * np.eye(7)[LABELS]).astype(np.float32)
+
+
+def test_accuracy_and_likelihood_equal_scikit_learns() -> None:
+    found = metrics.summary(LABELS, LOGITS)
+    assert found["top1"] == pytest.approx((LOGITS.argmax(1) == LABELS).mean())
+    assert found["top5"] == pytest.approx(top_k_accuracy_score(LABELS, LOGITS, k=5))
+    assert found["nll"] == pytest.approx(log_loss(LABELS, softmax(LOGITS)), abs=1e-6)
+    assert metrics.balanced_accuracy(LABELS, LOGITS) == pytest.approx(balanced_accuracy_score(LABELS, LOGITS.argmax(1)))
+
+
+def test_ece_is_the_weighted_gap_over_fifteen_equal_bins() -> None:
+    confidence, correct = softmax(LOGITS).max(1), LOGITS.argmax(1) == LABELS
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert metrics.ece(LABELS, LOGITS) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ece_of_a_sure_and_always_wrong_model_is_one() -> None:
+    logits = np.zeros((10, 2), np.float32)
+    logits[:, 0] = 100
+    assert metrics.ece(np.ones(10, np.int64), logits) == pytest.approx(1.0)
+    assert metrics.ece(np.zeros(10, np.int64), logits) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 4.0])
+def test_the_calibration_temperature_undoes_a_scaling(factor: float) -> None:
+    base = metrics.calibration_temperature(LABELS, LOGITS)
+    assert metrics.calibration_temperature(LABELS, LOGITS * factor) == pytest.approx(base * factor, rel=1e-3)
+
+
+def test_the_calibration_temperature_is_a_minimum_of_the_likelihood() -> None:
+    best = metrics.calibration_temperature(LABELS, LOGITS)
+    at = [metrics.nll(LABELS, LOGITS, temperature=best * f) for f in (0.97, 1.0, 1.03)]
+    assert at[1] == min(at)
+
+
+def test_copied_mistakes_are_those_with_the_same_wrong_class() -> None:
+    labels = np.array([0, 0, 1, 2])
+    teacher = np.eye(3)[[1, 1, 1, 0]]
+    student = np.eye(3)[[1, 2, 1, 0]]
+    assert metrics.copied_mistakes(labels, teacher, student) == {"teacher_mistakes": 3, "copied": 2, "share": 2 / 3}
+
+
+def test_a_class_without_samples_has_no_accuracy() -> None:
+    assert metrics.per_class(np.array([0, 0]), np.eye(3, dtype=np.float32)[[0, 1]], 3) == [0.5, None, None]
+
+
+def test_predictions_survive_the_disk(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "deep" / "predictions.npz"
+    ids = np.array([f"a/{i}" for i in range(400)])
+    Predictions(ids=ids, labels=LABELS, logits=LOGITS).save(path)
+    again = Predictions.load(path)
+    assert (again.ids == ids).all()
+    assert again.logits.dtype == np.float32
+    assert (again.logits == LOGITS).all()

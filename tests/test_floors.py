@@ -1,0 +1,93 @@
+"""The house: imports run downward, and the device's floors need no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "compressor"
+
+FLOORS = {
+    "errors": 0, "runtime": 0, "runfolder": 0, "__init__": 0,
+    "artifact": 1,
+    "data": 2, "models": 2, "objectives": 2,
+    "evaluation": 3,
+    "distillation": 4, "export": 4,
+    "benchmarking": 5,
+    "quantization": 6,
+    "reporting": 7,
+    "recipe": 8, "device": 8, "pipeline": 8,
+    "cli": 9,
+}  # fmt: skip
+
+WITHIN_EIGHT = ["recipe", "device", "pipeline"]
+"""On the eighth floor each may use those before it."""
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms that a file imports, from its text."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressor":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("compressor.")}
+    return found - {"__version__"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_strictly_downward(path: Path) -> None:
+    own = room(path)
+    for other in imports(path) - {own}:
+        if own in WITHIN_EIGHT and other in WITHIN_EIGHT:
+            assert WITHIN_EIGHT.index(other) < WITHIN_EIGHT.index(own), f"{own} imports {other}"
+        elif FLOORS[own] == 0 and FLOORS[other] == 0:
+            assert other in ("errors", "runtime")
+        else:
+            assert FLOORS[other] < FLOORS[own], f"{path}: {own} imports {other}"
+
+
+def test_only_models_data_and_training_know_timm() -> None:
+    knowing = {
+        room(p) for p in PACKAGE.rglob("*.py") if "from timm" in p.read_text() or "import_timm()" in p.read_text()
+    }
+    assert knowing <= {"models", "data", "distillation", "runtime"}
+
+
+def test_device_floors_run_without_torch() -> None:
+    """What a Raspberry Pi imports: neither torch nor timm nor onnx comes with it."""
+    code = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "timm", "onnx", "accelerate", "safetensors"}:
+            raise ImportError(f"{name} is not installed here")
+sys.meta_path.insert(0, Refuse())
+import compressor.device, compressor.artifact.session, compressor.benchmarking.child
+import compressor.evaluation.metrics, compressor.evaluation.predictions, compressor.reporting.build
+import compressor.cli.app
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from typer.testing import CliRunner
+from compressor.cli.app import app
+assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+heavy = {"torch", "timm", "onnx", "onnxruntime", "numpy", "pydantic", "PIL", "yaml"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,206 @@
+"""The street as a whole: run folder, resume, chain, teachers from elsewhere, a folder of photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from compressor import pipeline
+from compressor.distillation import chain
+from compressor.models import checkpoint
+from compressor.recipe import load as load_recipe
+from tests.conftest import TINY, compress, fill
+
+NO_EXPORT = [*TINY, "--quiet"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out export and benchmark, which have tests of their own and take a while."""
+    monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
+    monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
+
+
+def distill(*more: str) -> Any:
+    result = compress("distill", "--student", "mobilenetv3_small_050", *NO_EXPORT, *more)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return {k: v.numpy() for k, v in load_file(folder / "weights.safetensors").items()}
+
+
+def equal(a: Path, b: Path) -> bool:
+    x, y = weights(a), weights(b)
+    return x.keys() == y.keys() and all((x[k] == y[k]).all() for k in x)
+
+
+def test_the_run_folder_is_as_designed_and_reloads(run: Path) -> None:
+    names = {p.name for p in run.iterdir()}
+    assert names >= {"recipe.yaml", "run.json", "stages", "student.safetensors", "student.json", "student.onnx",
+                     "benchmark.json", "report.json", "report.md", "report.html"}  # fmt: skip
+    assert sorted(p.name for p in (run / "stages").iterdir()) == [
+        "00-teacher-test_resnet", "01-student-mobilenetv3_small_050", "02-baseline-mobilenetv3_small_050",
+    ]  # fmt: skip
+    seed = run / "stages" / "01-student-mobilenetv3_small_050" / "seed0"
+    assert {p.name for p in seed.iterdir()} == {
+        "weights.safetensors", "model.json", "metrics.jsonl", "predictions.npz", "validation.npz",
+    }  # fmt: skip
+    note = json.loads((run / "run.json").read_text())
+    assert note["status"] == "done"
+    model, card = checkpoint.load(run)
+    assert card.architecture.stem == "stride1"
+    assert card.classes == [str(d) for d in range(10)]
+    assert not model.training
+
+
+def test_the_resolved_recipe_is_a_valid_input_and_has_nothing_left_to_decide(run: Path) -> None:
+    text = (run / "recipe.yaml").read_text()
+    recipe = load_recipe(run / "recipe.yaml")
+    assert yaml.safe_load(text) == yaml.safe_load(recipe.to_yaml())
+    assert recipe.student.model == "mobilenetv3_small_050"
+    assert recipe.data.image_size == 32
+    assert recipe.stage.epochs == recipe.teacher.epochs == 2
+
+
+def test_student_and_baseline_start_from_the_same_weights() -> None:
+    from compressor.data.config import DataConfig
+    from compressor.data.load import load_dataset
+
+    dataset = load_dataset(DataConfig())
+    a, b = (
+        chain.start("mobilenetv3_small_050", "scratch", dataset, role=role, stem="auto", seed=3).model.state_dict()
+        for role in ("student", "baseline")
+    )
+    assert all((a[k] == b[k]).all() for k in a)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_stopped_run_resumes_without_repeating_a_finished_stage(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill("--teacher", "test_resnet", "--name", "whole")
+    run_stage = chain.run_stage
+
+    def stopping(*args: Any, role: str, **kwargs: Any) -> Any:
+        if role == "baseline":
+            raise KeyboardInterrupt
+        return run_stage(*args, role=role, **kwargs)
+
+    monkeypatch.setattr(chain, "run_stage", stopping)
+    stopped = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--name", "parts",
+                       *TINY)  # fmt: skip
+    assert stopped.exit_code == 130
+    assert "compress distill --resume runs/parts" in stopped.output
+    parts = workdir / "runs" / "parts"
+    assert json.loads((parts / "run.json").read_text())["status"] == "interrupted"
+    roles: list[str] = []
+
+    def noting(*args: Any, role: str, **kwargs: Any) -> Any:
+        roles.append(role)
+        return run_stage(*args, role=role, **kwargs)
+
+    monkeypatch.setattr(chain, "run_stage", noting)
+    assert compress("distill", "--resume", "parts", "--quiet").exit_code == 0
+    assert roles == ["baseline"]
+    for stage in ("00-teacher-test_resnet", "01-student-mobilenetv3_small_050", "02-baseline-mobilenetv3_small_050"):
+        assert equal(parts / "stages" / stage / "seed0", workdir / "runs" / "whole" / "stages" / stage / "seed0")
+    again = compress("distill", "--resume", "parts")
+    assert again.exit_code == 2
+    assert "already done" in again.output
+
+
+@pytest.mark.usefixtures("quick", "workdir")
+def test_a_chain_with_an_assistant_and_several_seeds_on_a_folder_of_photos(photos: Path) -> None:
+    distill("--teacher", "test_resnet", "--assistants", "test_efficientnet", "--seeds", "2", "--data", str(photos),
+            "--image-size", "32", "--name", "chain", "--json")  # fmt: skip
+    report = json.loads(Path("runs/chain/report.json").read_text())
+    assert [(m["role"], m["seed"]) for m in report["models"]] == [
+        ("teacher", 0), ("assistant", 0), ("student", 0), ("student", 1), ("baseline", 0), ("baseline", 1),
+    ]  # fmt: skip
+    assert report["help"]["seeds"] == [0, 1]
+    assert report["shipped_seed"] in (0, 1)
+
+
+@pytest.mark.usefixtures("quick", "workdir")
+def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused(run: Path) -> None:
+    distill("--teacher", str(run), "--name", "second", "--no-baseline")
+    report = json.loads(Path("runs/second/report.json").read_text())
+    teacher = report["models"][0]
+    assert teacher["weights"] == str(run.resolve())
+    assert teacher["train_seconds"] is None
+    assert teacher["name"] == "mobilenetv3_small_050"
+    refused = compress("distill", "--teacher", str(run), "--student", "test_resnet", "--set", "data.seed=1", *NO_EXPORT)
+    assert refused.exit_code == 1
+    assert "another split of this data" in refused.output
+
+
+@pytest.mark.usefixtures("quick", "workdir")
+def test_a_teacher_of_other_classes_gets_a_new_head_and_learns(run: Path, photos: Path) -> None:
+    distill("--teacher", str(run), "--data", str(photos), "--image-size", "32", "--no-baseline", "--name", "new")
+    teacher = json.loads(Path("runs/new/report.json").read_text())["models"][0]
+    assert teacher["train_seconds"] > 0
+    assert checkpoint.read_card(next(Path("runs/new/stages").glob("00-*/seed0/model.json"))).classes == [
+        "blue", "green", "red",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_dry_run_shows_the_plan_and_trains_nothing() -> None:
+    result = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--dry-run",
+                      "--assistants", "test_efficientnet", "--json", *TINY)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert [s["role"] for s in plan["stages"]] == ["teacher", "assistant", "student", "baseline"]
+    assert all(s["seconds"] > 0 and s["params"] > 0 and s["macs"] > 0 for s in plan["stages"])
+    assert plan["seconds"] > 0
+    assert plan["memory_mb"] > 100
+    assert "Nothing was trained" in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_evaluate_and_predict_agree_with_the_report(run: Path, tmp_path: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    by_file = json.loads(compress("evaluate", run / "student.onnx", "--json").stdout)
+    assert by_file["top1"] == report["exports"][0]["top1"]
+    by_checkpoint = json.loads(compress("evaluate", run, "--json", "--split", "test").stdout)
+    assert by_checkpoint["top1"] == next(m["top1"] for m in report["models"] if m["role"] == "student")
+    images = fill(tmp_path / "p", count=1)
+    (images / "broken.png").write_bytes(b"x")
+    found = compress("predict", run / "student.onnx", images, "--top", "3", "--json")
+    assert found.exit_code == 1
+    answers = json.loads(found.stdout)
+    assert [len(a.get("classes", [])) for a in answers] == [1 * 3, 0, 3, 3] or sum("error" in a for a in answers) == 1
+    listed = compress("predict", run, "-", input=f"{images / 'red' / '000.png'}\n")
+    assert listed.exit_code == 0
+    assert "000.png: " in listed.stdout
+
+
+def test_an_elsewhere_exported_file_evaluates_on_other_images(run: Path, photos: Path) -> None:
+    found = compress("evaluate", run / "student.onnx", "--data", photos)
+    assert found.exit_code == 1
+    assert "knows 10 classes and the data has 3" in found.output
+
+
+def test_export_and_benchmark_without_an_argument_take_the_newest_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    done = compress("export", "--precision", "fp16", "--json")
+    assert done.exit_code == 0, done.output
+    entry = json.loads(done.stdout)[0]
+    assert entry["file"] == "student.fp16.onnx"
+    assert entry["bytes"] < 0.6 * (run / "student.onnx").stat().st_size
+    timed = compress("benchmark", "--processes", "1", "--samples", "64", "--json")
+    assert timed.exit_code == 0, timed.output
+    files = {row["file"] for row in json.loads(timed.stdout)["rows"]}
+    assert files == {"student.onnx", "student.fp16.onnx", "stages/00-teacher-test_resnet/seed0/model.onnx"}
+    report = json.loads((run / "report.json").read_text())
+    assert len(report["benchmark"]) == len(report["exports"]) == 3
