@@ -19,10 +19,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.docs --check
+	$(BIN)/python docs/generate.py --check
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m tests.docs
+	$(BIN)/python docs/generate.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from compressor.benchmarking import host
 from compressor.benchmarking.child import peak_rss_mb
 from compressor.benchmarking.measure import document
 from compressor.data.dataset import Dataset, stratified
+from compressor.data.decoded import with_decoded
 from compressor.data.load import load_dataset
 from compressor.device import checked, data_for
 from compressor.distillation import chain
@@ -208,12 +209,17 @@ def train(
     """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
     results: dict[tuple[str, int], list[Result]] = {}
     teacher: Result | None = None
-    for stage in planned.stages:
+    for index in range(len(planned.stages)):
+        if teacher is not None:
+            planned = _decide_precision(planned, run, teacher, device, progress)
+        stage = planned.stages[index]
         for seed in stage.seeds:
             folder = run.stage(stage.index, stage.role, _stage_name(stage.model), seed)
             result = chain.finished(folder)
             if result is None:
-                result = _train_one(planned, stage, seed, teacher, folder, device, progress)
+                largest = max(planned.dataset.image_size, teacher.card.preprocessing.size if teacher else 0)
+                dataset = with_decoded(planned.dataset, largest, progress)
+                result = _train_one(replace(planned, dataset=dataset), stage, seed, teacher, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
@@ -236,10 +242,13 @@ def _train_one(
     begin = _begin(planned, stage, seed, device.device)
     if begin.notice:
         progress.say(begin.notice)
-    frozen = None
+    guide = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+        guide = chain.prepare_teacher(
+            teacher.as_teacher(calibrate=recipe.teacher.calibrate), dataset, stage.config, epochs=stage.epochs,
+            label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
+        )  # fmt: skip
     return chain.run_stage(
         begin,
         dataset,
@@ -247,7 +256,7 @@ def _train_one(
         role=stage.role,
         epochs=stage.epochs,
         seed=seed,
-        teacher=frozen,
+        teacher=guide,
         folder=folder,
         accelerator=device,
         progress=progress,
@@ -260,6 +269,21 @@ def _begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Star
         return chain.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
     init = "auto" if stage.role == "assistant" else recipe.student.init
     return chain.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
+
+
+def _decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
+    """Measures once in which precision the teacher answers fastest, and writes it into the recipe for a resume."""
+    recipe = planned.recipe
+    if recipe.stage.targets.precision != "auto":
+        return planned
+    chosen = chain.fastest_precision(teacher, planned.dataset, recipe.stage, device.device)
+    progress.say(f"the teacher answers in {chosen}")
+    settled = recipe.stage.targets.model_copy(update={"precision": chosen})
+    recipe = recipe.model_copy(update={"stage": recipe.stage.model_copy(update={"targets": settled})})
+    write_text(run.recipe, recipe.to_yaml())
+    run.update(recipe=recipe.fingerprint)
+    stages = tuple(replace(s, config=recipe.stage_for(s.role, s.model)) for s in planned.stages)
+    return replace(planned, recipe=recipe, stages=stages)
 
 
 def _introduction(role: str, result: Result, *, calibrated: bool) -> str:
@@ -321,7 +345,7 @@ def export_run(
     wanted.append((teacher, teacher_file, "fp32"))
     for result, path, precision in wanted:
         export_one(
-            result.model, result.card, path, precision=precision, config=recipe.export, dataset=dataset,
+            result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
             run=run, recipe=recipe.fingerprint, progress=progress,
         )  # fmt: skip
     return {str(path.relative_to(run.path)): path for _, path, _ in wanted}

@@ -49,6 +49,10 @@ class DataConfig(BaseModel):
     """How images are resized, in training and after."""
     augment: AugmentConfig | Literal["auto"] = "auto"
     """What a training view does; `auto` takes what suits the source (digits are never flipped)."""
+    decoded: bool = True
+    """Stores images decoded and shrunk once under `$COMPRESS_CACHE`, so that no JPEG is decoded twice."""
+    decoded_limit: float = Field(default=50.0, gt=0)
+    """Size of all decoded stores together, GB; the least recently used go first."""
     workers: int | Literal["auto"] = "auto"
     """Loader processes; `auto`: none on two cores or fewer, else up to eight."""
     max_unreadable: float = Field(default=0.01, ge=0, le=1)

@@ -41,6 +41,8 @@ class Source:
     """What `teacher.epochs: null` means for this data, when the teacher has to be trained here."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     unreadable: list[str] = field(default_factory=list)
+    in_memory: bool = False
+    """Whether `read` costs nothing: such images are not stored decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,21 @@ class Dataset:
     config: DataConfig
     notes: list[str]
     unreadable: list[str]
+    in_memory: bool
+    read_for_views: Callable[[int], Image.Image]
+    """Sample → RGB image that training views are made from; may be smaller than what `read` gives."""
+    decoded_side: int | None = None
+    """Short side of stored decoded images, pixels; None where views are made from the originals."""
 
     @property
     def fingerprint(self) -> str:
         """Changes when an image, a split or the limit does."""
         return _hash([self.content, self.split_fingerprint, str(self.config.limit)])
+
+    @property
+    def view_fingerprint(self) -> str:
+        """Changes when the pixels that a view is made from do, the images being the same."""
+        return f"{self.config.interpolation}:{self.decoded_side or 'original'}"
 
     def card(self) -> dict[str, str | int | float]:
         """What a checkpoint remembers of the data it was trained on; enough to draw the same splits again."""
@@ -125,6 +137,8 @@ def build(source: Source, config: DataConfig) -> Dataset:
         config=config,
         notes=source.notes,
         unreadable=source.unreadable,
+        in_memory=source.in_memory,
+        read_for_views=source.read,
     )
 
 

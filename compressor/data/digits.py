@@ -30,6 +30,7 @@ def read_digits(config: DataConfig, progress: Progress) -> Source:
         read=lambda i: images[i],
         content="uci-digits-1797",
         notes=["no --data given: using the embedded handwritten digits (1,797 images of 8 × 8, 10 classes)"],
+        in_memory=True,
         image_size=32,
         epochs=12,
         teacher_epochs=10,

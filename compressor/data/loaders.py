@@ -17,22 +17,32 @@ from compressor.data.views import generators_restored, render
 from compressor.runtime import derive_seed
 
 Batch = dict[str, torch.Tensor]
-"""`sample` (batch,) int64; `label` (batch,) int64; `view<size>` (batch, 3, size, size) uint8 per size."""
+"""`sample`, `number` (of the view) and `label`, (batch,) int64 each; `view<size>` (batch, 3, size, size) uint8."""
 
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of (sample, view) for the epoch that was set last; view = epoch.
+    """Shuffled batches of (sample, view) for the epoch that was set last; view = epoch, modulo `views`.
 
     The last, smaller batch is dropped unless it is the only one: batch statistics of a few samples hurt.
     With several processes, each takes every `world`-th batch.
     """
 
-    def __init__(self, indices: NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        views: int | None = None,
+    ) -> None:
         self.indices = indices
         self.batch_size = min(batch_size, max(1, len(indices) // world))
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.views = views
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -40,8 +50,9 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(self.indices)
+        view = self.epoch if self.views is None else self.epoch % self.views
         for b in range(self.rank, len(self) * self.world, self.world):
-            yield [(int(i), self.epoch) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
+            yield [(int(i), view) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
 
 
 class _Views(TorchDataset[Any]):
@@ -57,7 +68,11 @@ class _Views(TorchDataset[Any]):
                 f"view{size}": np.stack([render(self.dataset, i, v, size) for i, v in items]) for size in self.sizes
             }
         samples = np.array([i for i, _ in items], dtype=np.int64)
-        batch = {"sample": torch.from_numpy(samples), "label": torch.from_numpy(self.dataset.labels[samples])}
+        batch = {
+            "sample": torch.from_numpy(samples),
+            "number": torch.tensor([v for _, v in items]),
+            "label": torch.from_numpy(self.dataset.labels[samples]),
+        }
         return batch | {name: torch.from_numpy(value) for name, value in views.items()}
 
 
@@ -69,10 +84,11 @@ def training_loader(
     seed: int,
     rank: int = 0,
     world: int = 1,
+    views: int | None = None,
     pin_memory: bool = False,
 ) -> tuple[DataLoader[Any], EpochOrder]:
     """A loader over the training split and the order that says which epoch it serves."""
-    order = EpochOrder(dataset.splits["train"], batch_size, seed, rank, world)
+    order = EpochOrder(dataset.splits["train"], batch_size, seed, rank=rank, world=world, views=views)
     workers = worker_count(dataset)
     loader: DataLoader[Any] = DataLoader(
         _Views(dataset, sizes),

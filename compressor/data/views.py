@@ -66,4 +66,4 @@ def render(dataset: Dataset, index: int, view: int, size: int) -> NDArray[np.uin
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     apply = transform(dataset.augment, size, dataset.config.interpolation)
-    return np.asarray(apply(dataset.read(index)))
+    return np.asarray(apply(dataset.read_for_views(index)))

@@ -13,11 +13,11 @@ from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.distillation import state
+from compressor.distillation import state, targets
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, estimate_seconds, fit
+from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
 from compressor.distillation.teacher import FrozenTeacher
-from compressor.errors import CheckpointError, UsageError
+from compressor.errors import CheckpointError, CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
@@ -27,7 +27,7 @@ from compressor.models.checkpoint import Card
 from compressor.models.config import TeacherConfig
 from compressor.models.names import locate
 from compressor.models.weights import head_names, initialise, load_matching, read_state
-from compressor.objectives.objective import without_teacher
+from compressor.objectives.objective import STORABLE, needs, without_teacher
 from compressor.runtime import Progress, derive_seed, seed_everything
 
 
@@ -47,16 +47,20 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished stage."""
+    """A finished stage: what is known of it. Its weights stay on disk until they are asked for."""
 
-    model: nn.Module
     card: Card
     validation: Predictions
+    folder: Path
+
+    def model(self) -> nn.Module:
+        """The trained model, in eval mode, on the CPU."""
+        return checkpoint.load(self.folder)[0]
 
     def as_teacher(self, *, calibrate: bool) -> FrozenTeacher:
         """The model, frozen, its logits divided by the temperature fitted on validation."""
         temperature = self.card.temperature if calibrate and self.card.temperature else 1.0
-        return FrozenTeacher(self.model, self.card.preprocessing, temperature=temperature)
+        return FrozenTeacher(self.model(), self.card.preprocessing, temperature=temperature)
 
 
 def describe(name: str, dataset: Dataset, *, stem: str) -> tuple[Architecture, Preprocessing]:
@@ -168,7 +172,7 @@ def run_stage(
     role: str,
     epochs: int,
     seed: int,
-    teacher: FrozenTeacher | None,
+    teacher: Teacher | None,
     folder: Path,
     accelerator: Accelerator,
     progress: Progress,
@@ -218,7 +222,45 @@ def run_stage(
         checkpoint.save(folder, model, card)
         state.clear(folder / "state")
     accelerator.wait_for_everyone()
-    return Result(model=model.eval(), card=card, validation=validation)
+    return Result(card=card, validation=validation, folder=folder)
+
+
+def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, device: torch.device) -> str:
+    """`bf16` or `fp32`: see `targets.fastest_precision`."""
+    return targets.fastest_precision(result.as_teacher(calibrate=False), dataset, config.targets, device)
+
+
+def prepare_teacher(
+    teacher: FrozenTeacher,
+    dataset: Dataset,
+    config: StageConfig,
+    *,
+    epochs: int,
+    label: str,
+    device: torch.device,
+    progress: Progress,
+) -> Teacher:
+    """The teacher as its stored targets where the objective can live with them, else live."""
+    objective = config.objective
+    wanted = needs(objective)
+    precision = config.targets.precision
+    assert precision != "auto", "measured once per run, before the first student"
+    teacher = FrozenTeacher(teacher.model, teacher.preprocessing, temperature=teacher.temperature, precision=precision)
+    if not config.targets.store or not wanted or wanted - STORABLE:
+        return teacher
+    dense = objective.dist is not None or bool(objective.kd and objective.kd.standardize)
+    store, about = targets.describe(
+        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense
+    )
+    views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
+    try:
+        return targets.fill(
+            store, about, teacher, dataset, config.targets,
+            views=views, label=label, device=device, progress=progress,
+        )  # fmt: skip
+    except CompressorError as error:
+        progress.say(f"the teacher stays live: {error}")
+        return teacher
 
 
 def rehearse(
@@ -228,7 +270,7 @@ def rehearse(
     *,
     epochs: int,
     seed: int,
-    teacher: FrozenTeacher | None,
+    teacher: Teacher | None,
     accelerator: Accelerator,
 ) -> float:
     """Seconds that the stage would take, from a few real steps; the model's weights are moved by them."""
@@ -245,8 +287,8 @@ def finished(folder: Path) -> Result | None:
     """The stage that `run_stage` left in `folder`, or None where it did not come to its end."""
     if not (folder / checkpoint.CARD).is_file():
         return None
-    model, card = checkpoint.load(folder)
-    return Result(model=model, card=card, validation=Predictions.load(folder / "validation.npz"))
+    card = checkpoint.read_card(folder / checkpoint.CARD)
+    return Result(card=card, validation=Predictions.load(folder / "validation.npz"), folder=folder)
 
 
 def calibration(result: Result) -> dict[str, Any]:

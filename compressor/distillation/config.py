@@ -26,6 +26,29 @@ class OptimizerConfig(BaseModel):
     """Multiplies `lr` when training starts from trained weights instead of from scratch."""
 
 
+class TargetsConfig(BaseModel):
+    """Where the teacher's outputs come from: computed once and stored, or live in every step."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: bool = True
+    """Keeps the outputs on disk for all stages, seeds and later runs; terms on whole maps stay live anyway."""
+    views: int | Literal["all"] = "all"
+    """Views per sample: `all` gives every epoch its own; N are stored and reused in turn."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """How outputs are stored."""
+    dense_up_to: int = Field(default=256, ge=1)
+    """Up to this many classes all logits are stored; above, the largest `top_k` with a uniform tail."""
+    top_k: int = Field(default=64, ge=1)
+    """Logits stored per sample above `dense_up_to`; `dist` and `standardize` need all and get them."""
+    cache_limit: float = Field(default=20.0, gt=0)
+    """Size of all target stores together, GB; the least recently used go first."""
+    batch_size: int = Field(default=64, ge=1)
+    """Samples per forward while filling."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Precision of the teacher's forward; `auto` measures whether bf16 is faster here and accurate enough."""
+
+
 class StageConfig(BaseModel):
     """How long, with what, towards what a model is trained."""
 
@@ -49,6 +72,8 @@ class StageConfig(BaseModel):
     """Precision of forward and backward pass (autocast; weights stay float32); `auto`: bf16 on CUDA, else fp32."""
     head_epochs: float = Field(default=0.15, ge=0, le=1)
     """Share of the epochs in which only a fresh head is trained on top of trained weights."""
+    targets: TargetsConfig = TargetsConfig()
+    """Where the teacher's outputs come from."""
     objective: ObjectiveConfig = ObjectiveConfig(
         ce=CeConfig(weight=0.5), kd=KdConfig(weight=0.5, temperature=1.0), hint=HintConfig(weight=0.5)
     )

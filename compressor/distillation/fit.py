@@ -20,6 +20,7 @@ from compressor.data.loaders import EpochOrder, training_loader
 from compressor.distillation import state
 from compressor.distillation.config import StageConfig
 from compressor.distillation.optim import build_ema, build_optimizer, build_schedule
+from compressor.distillation.targets import StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, Wiring, wire
 from compressor.errors import CompressorError
 from compressor.evaluation.metrics import nll, top_k
@@ -28,6 +29,8 @@ from compressor.models.taps import Tapped
 from compressor.models.weights import head_names
 from compressor.objectives.objective import Objective, Signals
 from compressor.runtime import Bar, Progress, derive_seed, seed_everything, write_text
+
+Teacher = FrozenTeacher | StoredTeacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class Job:
     epochs: int
     seed: int
     preprocessing: Preprocessing
-    teacher: FrozenTeacher | None = None
+    teacher: Teacher | None = None
     finetuning: bool = False
     """Whether the weights come from an earlier training: the learning rate is scaled down."""
     fresh_head: bool = False
@@ -126,7 +129,8 @@ def _prepare(
     seed_everything(derive_seed(job.seed, "regressors"))
     wiring = wire(model, job.preprocessing.size, job.teacher, job.config.objective)
     objective = Objective(job.config.objective, wiring.widths).to(device)
-    sizes = {job.preprocessing.size} | ({job.teacher.preprocessing.size} if job.teacher else set())
+    sizes = {job.preprocessing.size} | ({job.teacher.view_size} if job.teacher and job.teacher.view_size else set())
+    views = job.config.targets.views
     loader, order = training_loader(
         dataset,
         sizes=tuple(sorted(sizes)),
@@ -134,6 +138,7 @@ def _prepare(
         seed=job.seed,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
+        views=None if views == "all" else views,
         pin_memory=device.type == "cuda",
     )
     student: nn.Module = Tapped(model, embedding=wiring.embedding, taps=wiring.student_taps)
@@ -223,18 +228,13 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
     job, device = run.job, run.accelerator.device
     run.schedule.step_update(position)
     labels = batch["label"].to(device, non_blocking=True)
-    views = {k: v.to(device, non_blocking=True) for k, v in batch.items() if k.startswith("view")}
-    images = normalized(views[f"view{job.preprocessing.size}"], job.preprocessing)
+    images = normalized(batch[f"view{job.preprocessing.size}"].to(device, non_blocking=True), job.preprocessing)
     signals: dict[str, Any] = {}
+    if job.teacher is not None and run.objective.needs:
+        said = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
+        signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
+        signals["teacher_maps"] = run.wiring.teacher_maps(said)
     with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
-        if job.teacher is not None and run.objective.needs:
-            said = job.teacher.targets(
-                views[f"view{job.teacher.preprocessing.size}"],
-                embedding=run.wiring.embedding,
-                taps=run.wiring.teacher_taps,
-            )
-            signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
-            signals["teacher_maps"] = run.wiring.teacher_maps(said)
         outputs = run.student(images)
     loss, parts = run.objective(
         Signals(

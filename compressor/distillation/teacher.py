@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.evaluation.torch_predictor import normalized
 from compressor.models import taps as tapping
-from compressor.models.taps import Outputs, TapPair
+from compressor.models.taps import Outputs, Tap, TapPair
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import Widths, needs
 
@@ -23,16 +23,20 @@ class FrozenTeacher:
     Not a module, so that no student, wrapper or optimiser can adopt its parameters by accident.
     """
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self, model: nn.Module, preprocessing: Preprocessing, *, temperature: float = 1.0, precision: str = "fp32"
+    ) -> None:
         """
         Args:
             model: the classifier; it is frozen in place.
             preprocessing: its own mean, standard deviation and resolution.
             temperature: calibration temperature that its logits are divided by.
+            precision: `fp32` or `bf16`, of its forward.
         """
         self.model = model.eval().requires_grad_(False)
         self.preprocessing = preprocessing
         self.temperature = temperature
+        self.precision = precision
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: a teacher's BatchNorm and dropout never move."""
@@ -48,13 +52,31 @@ class FrozenTeacher:
         self.model.to(device)
         return self
 
+    @property
+    def view_size(self) -> int | None:
+        """The resolution of the views it wants to see, pixels."""
+        return self.preprocessing.size
+
+    def answer(
+        self, batch: dict[str, Tensor], device: torch.device, *, embedding: bool = False, taps: tuple[int, ...] = ()
+    ) -> Outputs:
+        """What it says about a batch of the training loader, on `device`."""
+        views = batch[f"view{self.preprocessing.size}"].to(device, non_blocking=True)
+        return self.targets(views, embedding=embedding, taps=taps)
+
     @torch.no_grad()
-    def targets(self, views: Tensor, *, embedding: bool = False, taps: tuple[int, ...] = ()) -> Outputs:
-        """What it says about (batch, 3, size, size) uint8 views; logits calibrated, everything float32."""
+    def targets(
+        self, views: Tensor, *, embedding: bool = False, taps: tuple[int, ...] = (), calibrated: bool = True
+    ) -> Outputs:
+        """What it says about (batch, 3, size, size) uint8 views; logits divided by the calibration temperature."""
         self.model.eval()
         images = normalized(views, self.preprocessing)
-        outputs = tapping.forward(self.model, images, embedding=embedding, taps=taps)
-        return replace(outputs, logits=outputs.logits / self.temperature)
+        half = self.precision == "bf16"
+        # Its own precision, whatever the student's step runs in.
+        with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=half):
+            outputs = tapping.forward(self.model, images, embedding=embedding, taps=taps)
+        logits = outputs.logits.float() / (self.temperature if calibrated else 1.0)
+        return replace(outputs, logits=logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +106,17 @@ class Wiring:
         return tuple(outputs.maps[self.teacher_taps.index(p.teacher.index)] for p in self.pairs)
 
 
-def wire(student: nn.Module, student_size: int, teacher: FrozenTeacher | None, objective: ObjectiveConfig) -> Wiring:
+class Answering(Protocol):
+    """A teacher that is only there as its answers."""
+
+    @property
+    def embedding_width(self) -> int:
+        """Channels of the embedding it can give."""
+
+
+def wire(
+    student: nn.Module, student_size: int, teacher: FrozenTeacher | Answering | None, objective: ObjectiveConfig
+) -> Wiring:
     """Measures both models and pairs their taps, as far as the objective reads them.
 
     Raises:
@@ -94,7 +126,12 @@ def wire(student: nn.Module, student_size: int, teacher: FrozenTeacher | None, o
     if teacher is None or not wanted - {"logits"}:
         return Wiring(embedding=False, pairs=(), widths=None)
     own, own_embedding = tapping.measure(student, student_size)
-    other, other_embedding = tapping.measure(teacher.model, teacher.preprocessing.size)
+    other: list[Tap] = []
+    if isinstance(teacher, FrozenTeacher):
+        other, other_embedding = tapping.measure(teacher.model, teacher.preprocessing.size)
+    else:
+        assert "maps" not in wanted, "feature maps need a live teacher"
+        other_embedding = teacher.embedding_width
     chosen = next((t for t in _chosen(objective) if t is not None), None)
     pairs = tuple(tapping.pair(own, other, chosen)) if "maps" in wanted else ()
     widths = Widths(

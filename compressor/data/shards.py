@@ -1,0 +1,128 @@
+"""Files that are whole or not there: raw arrays with a checksum at their end, written once, memory-mapped.
+
+What the stores of targets and of decoded images are made of. No torch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from compressor.errors import CompressorError
+
+_DIGEST = 16  # bytes of blake2b behind the array
+_CHUNK = 1 << 22
+
+
+def write(path: Path, array: NDArray[np.generic]) -> None:
+    """Writes an array and its checksum under a temporary name, then renames.
+
+    Raises:
+        OSError: the disk is full, among others; nothing is left behind.
+    """
+    data = np.ascontiguousarray(array)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            view = data.data.cast("B") if data.size else memoryview(b"")
+            file.write(view)
+            file.write(hashlib.blake2b(view, digest_size=_DIGEST).digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def valid(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> bool:
+    """Whether the file is there, has the array's size, and its checksum agrees. Reads all of it."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    try:
+        if path.stat().st_size != size + _DIGEST:
+            return False
+        digest = hashlib.blake2b(digest_size=_DIGEST)
+        with path.open("rb") as file:
+            left = size
+            while left:
+                part = file.read(min(_CHUNK, left))
+                if not part:
+                    return False
+                digest.update(part)
+                left -= len(part)
+            return file.read(_DIGEST) == digest.digest()
+    except OSError:
+        return False
+
+
+def open_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
+    """The array, memory-mapped and read-only. Check `valid` first."""
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock; a second process waits. The lock goes with the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def used(folder: Path) -> int:
+    """Bytes of the files in `folder`."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def make_room(root: Path, keep: Path, needed: int, limit: int) -> None:
+    """Removes the least recently used stores in `root` until `needed` bytes more fit into `limit`.
+
+    `keep` is never removed, nor is a store whose lock is held.
+
+    Raises:
+        CompressorError: it can't fit, or the disk has not that much left.
+    """
+    if needed > limit:
+        raise CompressorError(f"{needed / 1e9:.2f} GB are needed and the limit is {limit / 1e9:.2f} GB")
+    stores = [p for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+    sizes = {p: used(p) for p in stores}
+    for victim in sorted((p for p in stores if p != keep), key=last_use):
+        if sum(sizes.values()) + needed <= limit:
+            break
+        if _remove_unless_busy(victim):
+            del sizes[victim]
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < needed * 1.05:
+        raise CompressorError(f"{needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free on {root}")
+
+
+def touch(folder: Path) -> None:
+    """Notes that a store was used now."""
+    (folder / "used").touch()
+
+
+def last_use(folder: Path) -> float:
+    """When a store was last used, seconds since 1970."""
+    mark = folder / "used"
+    return mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
+
+
+def _remove_unless_busy(folder: Path) -> bool:
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
