@@ -154,6 +154,9 @@ class Bar(Protocol):
     def advance(self, steps: int = 1, note: str = "") -> None:
         """`steps` more are done; `note` says what happens now."""
 
+    def skip(self, steps: int) -> None:
+        """`steps` were done before, by a run that is now continued."""
+
 
 class Progress(Protocol):
     """Where long work reports to. The command line gives one that draws; libraries and tests a silent one."""
@@ -178,6 +181,9 @@ class Silent:
 
 class _NoBar:
     def advance(self, steps: int = 1, note: str = "") -> None:
+        pass
+
+    def skip(self, steps: int) -> None:
         pass
 
 

@@ -22,6 +22,7 @@ app.command("benchmark")(artifacts.benchmark)
 app.command("evaluate")(artifacts.evaluate)
 app.command("predict")(artifacts.predict)
 app.command("report")(artifacts.report)
+app.add_typer(machine.cache, name="cache")
 app.command("models")(machine.models)
 app.command("doctor")(machine.doctor)
 

@@ -107,12 +107,14 @@ class _Lines:
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
-        if steps > 1:  # finished before, by a run that is now continued
-            self.first = self.done
         if now - self.last >= self.every and self.done > self.first:
             self.last = now
             left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
             self.console.say(f"{self.label} · {self.done}/{self.total} · {note} · {left:.0f} s left")
+
+    def skip(self, steps: int) -> None:
+        self.done += steps
+        self.first = self.done
 
 
 class _Live:
@@ -121,6 +123,9 @@ class _Live:
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.live.update(self.task, advance=steps, note=escape(note))
+
+    def skip(self, steps: int) -> None:
+        self.live.update(self.task, completed=steps)
 
 
 def edge(command: Callable[..., None]) -> Callable[..., None]:

@@ -27,6 +27,8 @@ def distill(
     image_size: Annotated[int | None, typer.Option(help="Height and width of the models' input.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many samples per split, for a try.")] = None,
     seed: Annotated[int | None, typer.Option(help="Initialisation and order.")] = None,
+    views: Annotated[str | None, typer.Option(help="all, or how many stored views are reused in turn.")] = None,
+    cache_limit: Annotated[float | None, typer.Option(help="GB that stored teacher outputs may take.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Repeat student and baseline with this many seeds.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     settings: Annotated[
@@ -56,7 +58,7 @@ def distill(
     from compressor.runtime import require
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
-    from compressor import pipeline, runfolder
+    from compressor import pipeline, planning, runfolder
     from compressor import recipe as recipes
     from compressor.cli import show
 
@@ -65,24 +67,25 @@ def distill(
         "teacher.model": teacher, "student.model": student, "data.source": data,
         "assistants": _names(assistants), "baseline": baseline, "stage.epochs": epochs,
         "stage.batch_size": batch_size, "data.image_size": image_size, "data.limit": limit,
-        "seed": seed, "seeds": seeds,
+        "seed": seed, "seeds": seeds, "stage.targets.cache_limit": cache_limit,
+        "stage.targets.views": int(views) if views and views.isdigit() else views,
     }  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
-    accelerator = pipeline.accelerator(device)
+    accelerator = planning.accelerator(device)
     if resume is not None:
-        pipeline.only_resume(given, settings)
+        planning.only_resume(given, settings)
         run = runfolder.open_run(resume)
-        chosen = pipeline.resume(run)
+        chosen = planning.resume(run)
     else:
         chosen = recipes.load(recipes.find(recipe), given, settings)
         run = None
-    planned = pipeline.plan(chosen, console)
+    planned = planning.plan(chosen, console)
     if dry_run:
-        estimate = pipeline.estimate(planned, accelerator, console)
+        estimate = planning.estimate(planned, accelerator, console)
         show.plan(console, planned, estimate)
         console.document(estimate)
         return
-    run = run or runfolder.create(name or pipeline.run_name(planned))
+    run = run or runfolder.create(name or planning.run_name(planned))
     console.say(f"run folder: {run.path}")
     try:
         report = pipeline.distill(planned, run, console, device=accelerator)
@@ -122,13 +125,13 @@ def export(
     from compressor.runtime import require
 
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
-    from compressor import pipeline
+    from compressor import shipping
     from compressor.cli import show
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     values = {"precisions": [p.strip() for p in precision.split(",")], "opset": opset,
               "batch": int(batch) if batch.isdigit() else batch}  # fmt: skip
-    entries = pipeline.export_source(source, values, output=output, data=data, progress=console)
+    entries = shipping.export_source(source, values, output=output, data=data, progress=console)
     show.exports(console, entries)
     console.document(entries)
 

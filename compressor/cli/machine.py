@@ -105,3 +105,59 @@ def doctor(
     if found["both_onnxruntimes"]:
         console.result("problem        onnxruntime and onnxruntime-gpu share a folder: uninstall both, install one")
     console.document(found)
+
+
+cache = typer.Typer(no_args_is_help=True, help="What runs share: stored teacher outputs and decoded images.")
+
+
+@cache.command("ls")
+@edge
+def cache_ls(
+    json_output: Annotated[bool, JsonOption] = False,
+    quiet: Annotated[bool, QuietOption] = False,
+    verbose: Annotated[bool, VerboseOption] = False,
+) -> None:
+    """What is stored, how large it is and when it was last used.
+
+    Examples:
+
+        compress cache ls
+
+        compress cache ls --json
+    """
+    from compressor import device
+    from compressor.runtime import cache_dir
+
+    console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
+    rows = device.stores()
+    console.table(
+        ("name", "kind", "what", "size", "last used"),
+        [(r["name"], r["kind"], r["what"], f"{r['bytes'] / 1e6:.1f} MB", r["last_used"]) for r in rows],
+    )
+    console.result(f"{sum(r['bytes'] for r in rows) / 1e6:.1f} MB in {cache_dir()}")
+    console.document(rows)
+
+
+@cache.command("rm")
+@edge
+def cache_rm(
+    names: Annotated[list[str] | None, typer.Argument(help="Names from `compress cache ls`.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove every store.")] = False,
+    json_output: Annotated[bool, JsonOption] = False,
+    quiet: Annotated[bool, QuietOption] = False,
+    verbose: Annotated[bool, VerboseOption] = False,
+) -> None:
+    """Remove stores; the next run that needs one fills it again.
+
+    Examples:
+
+        compress cache rm 3f2a9c
+
+        compress cache rm --all
+    """
+    from compressor import device
+
+    console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
+    gone = device.remove_stores(names or [], everything=everything)
+    console.result(f"removed {len(gone)} store(s), {sum(r['bytes'] for r in gone) / 1e6:.1f} MB")
+    console.document(gone)

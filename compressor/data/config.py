@@ -22,6 +22,10 @@ class AugmentConfig(BaseModel):
     """Probability of a vertical flip."""
     color_jitter: float = Field(default=0.2, ge=0, le=1)
     """Strength of random brightness, contrast and saturation changes."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Beta parameter of mixup (Zhang et al. 2018); 0 is off. Partner and amount depend on the view alone."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """Beta parameter of CutMix (Yun et al. 2019); 0 is off. With both on, each view draws one of them."""
     auto_augment: str | None = None
     """timm's auto-augment policy, such as `rand-m7-mstd0.5-inc1`; replaces colour jitter."""
 

@@ -22,7 +22,7 @@ from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError
 from compressor.runtime import Progress, cache_dir, write_json
 
-BLOCK = 4096  # images per shard
+BLOCK = 512  # images per shard: what is held in memory while one is made
 MARGIN = 1.25
 """Stored short side per pixel of the model's input: what random crops enlarge at most by their own choice."""
 

@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from compressor.data.dataset import Dataset
-from compressor.data.views import generators_restored, render
+from compressor.data.views import generators_restored, mix_of, render
 from compressor.runtime import derive_seed
 
 Batch = dict[str, torch.Tensor]
-"""`sample`, `number` (of the view) and `label`, (batch,) int64 each; `view<size>` (batch, 3, size, size) uint8."""
+"""`sample`, `number` (of the view) and `label`, (batch,) int64 each; `view<size>` (batch, 3, size, size) uint8;
+where views are mixed also `partner`, the other label, and `amount`, the own label's share."""
 
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
@@ -73,6 +74,11 @@ class _Views(TorchDataset[Any]):
             "number": torch.tensor([v for _, v in items]),
             "label": torch.from_numpy(self.dataset.labels[samples]),
         }
+        mixes = [mix_of(self.dataset, i, v) for i, v in items]
+        if any(mixes):
+            partners = np.array([mix.partner for mix in mixes if mix])
+            batch["partner"] = torch.from_numpy(self.dataset.labels[partners])
+            batch["amount"] = torch.tensor([mix.amount for mix in mixes if mix])
         return batch | {name: torch.from_numpy(value) for name, value in views.items()}
 
 

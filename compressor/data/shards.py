@@ -5,7 +5,6 @@ What the stores of targets and of decoded images are made of. No torch.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from compressor.errors import CompressorError
+from compressor.runtime import require
 
 _DIGEST = 16  # bytes of blake2b behind the array
 _CHUNK = 1 << 22
@@ -73,9 +73,10 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock; a second process waits. The lock goes with the process that holds it."""
+    from filelock import FileLock
+
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         yield
 
 
@@ -99,7 +100,7 @@ def make_room(root: Path, keep: Path, needed: int, limit: int) -> None:
     for victim in sorted((p for p in stores if p != keep), key=last_use):
         if sum(sizes.values()) + needed <= limit:
             break
-        if _remove_unless_busy(victim):
+        if remove_unless_busy(victim):
             del sizes[victim]
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
@@ -118,11 +119,14 @@ def last_use(folder: Path) -> float:
     return mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
 
 
-def _remove_unless_busy(folder: Path) -> bool:
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-    return True
+def remove_unless_busy(folder: Path) -> bool:
+    """Removes a store unless another process holds its lock; returns whether it is gone."""
+    require("filelock")
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        return False
+    return not folder.exists()

@@ -16,13 +16,13 @@ class OptimizerConfig(BaseModel):
 
     name: Literal["adamw", "sgd"] = "adamw"
     """`adamw`, or `sgd` with Nesterov momentum."""
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=4e-3, gt=0)
     """Peak learning rate, reached after the warm-up."""
     weight_decay: float = Field(default=0.02, ge=0)
     """Decay of weights; biases and normalisation parameters are left out."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `sgd`."""
-    finetune_scale: float = Field(default=0.3, gt=0, le=1)
+    finetune_scale: float = Field(default=0.1, gt=0, le=1)
     """Multiplies `lr` when training starts from trained weights instead of from scratch."""
 
 
@@ -75,7 +75,7 @@ class StageConfig(BaseModel):
     targets: TargetsConfig = TargetsConfig()
     """Where the teacher's outputs come from."""
     objective: ObjectiveConfig = ObjectiveConfig(
-        ce=CeConfig(weight=0.5), kd=KdConfig(weight=0.5, temperature=1.0), hint=HintConfig(weight=0.5)
+        ce=CeConfig(weight=0.1), kd=KdConfig(weight=0.9, temperature=4.0), hint=HintConfig(weight=0.5)
     )
     """The weighted sum that is minimised; teachers and baselines use its hard labels alone."""
 

@@ -100,7 +100,7 @@ def fit(
     _truncate(folder / "metrics.jsonl", first)
     saved = time.monotonic()
     with progress.bar(job.label, job.epochs * len(order)) as bar:
-        bar.advance(first * len(order))
+        bar.skip(first * len(order))
         for epoch in range(first, job.epochs):
             started = time.monotonic()
             record = _epoch(run, model, loader, order, epoch, bar)
@@ -230,6 +230,8 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
     labels = batch["label"].to(device, non_blocking=True)
     images = normalized(batch[f"view{job.preprocessing.size}"].to(device, non_blocking=True), job.preprocessing)
     signals: dict[str, Any] = {}
+    if "partner" in batch:
+        signals = {"partners": batch["partner"].to(device), "amounts": batch["amount"].to(device)}
     if job.teacher is not None and run.objective.needs:
         said = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
         signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}

@@ -99,15 +99,26 @@ def copied_mistakes(labels: Labels, teacher: Logits, student: Logits) -> dict[st
 
 
 def calibration_temperature(labels: Labels, logits: Logits) -> float:
-    """The temperature that minimises the NLL of logits / T. Guo et al. 2017, section 4.2.
+    """The temperature at which logits / T are calibrated. Guo et al. 2017, section 4.2.
 
-    NLL is unimodal in T; searched by golden section over log T in ±log 20.
+    Fitted to labels smoothed by 1 / (n + 2), as in Platt 1999, section 2.2: n samples without a mistake say
+    that the error rate is below about 1 / n, not that it is zero, and the plain likelihood would drive T to 0.
+    The likelihood is unimodal in T; searched by golden section over log T in ±log 20.
     """
     low, high = -np.log(20.0), np.log(20.0)
     golden = (np.sqrt(5) - 1) / 2
+    doubt = 1 / (len(labels) + 2)
+    others = max(logits.shape[1] - 1, 1)
+    own = logits[np.arange(len(labels)), labels].astype(np.float64)
+    # The smoothed target's mean logit: what the log-probabilities are expected under.
+    mean = (1 - doubt) * own + doubt / others * (logits.sum(axis=1, dtype=np.float64) - own)
 
     def cost(log_temperature: float) -> float:
-        return nll(labels, logits, temperature=float(np.exp(log_temperature)))
+        temperature = np.exp(log_temperature)
+        scaled = logits.astype(np.float64) / temperature
+        top = scaled.max(axis=1)
+        log_total = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+        return float((log_total - mean / temperature).mean())
 
     a, b = high - golden * (high - low), low + golden * (high - low)
     cost_a, cost_b = cost(a), cost(b)

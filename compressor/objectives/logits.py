@@ -18,11 +18,30 @@ def wide(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def ce(student_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy, averaged over the labelled samples; zero when there are none."""
-    total = F.cross_entropy(
-        wide(student_logits), labels, label_smoothing=label_smoothing, ignore_index=UNLABELLED, reduction="sum"
-    )
+def ce(
+    student_logits: Tensor,
+    labels: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    partners: Tensor | None = None,
+    amounts: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy, averaged over the labelled samples; zero when there are none.
+
+    Args:
+        partners: (batch,) labels of what was mixed in (mixup, CutMix), or None.
+        amounts: (batch,) shares of the own labels, or None.
+    """
+
+    def each(target: Tensor) -> Tensor:
+        return F.cross_entropy(
+            wide(student_logits), target, label_smoothing=label_smoothing, ignore_index=UNLABELLED, reduction="none"
+        )
+
+    if partners is None or amounts is None:
+        total = each(labels).sum()
+    else:
+        total = (amounts * each(labels) + (1 - amounts) * each(partners)).sum()
     return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 

@@ -25,6 +25,10 @@ class Signals:
     """(batch,) int64; −1 marks a sample without a label."""
     student_logits: Tensor
     """(batch, classes)"""
+    partners: Tensor | None = None
+    """(batch,) int64: the labels of what was mixed into the views, or None."""
+    amounts: Tensor | None = None
+    """(batch,): the share of the own label where views are mixed, or None."""
     teacher_logits: Tensor | None = None
     student_embedding: Tensor | None = None
     """(batch, channels)"""
@@ -32,6 +36,13 @@ class Signals:
     student_maps: tuple[Tensor, ...] = ()
     """(batch, channels, height, width) each; entry i pairs with entry i of the teacher's."""
     teacher_maps: tuple[Tensor, ...] = ()
+
+    @property
+    def dominant(self) -> Tensor:
+        """(batch,): the label with the larger share of each view."""
+        if self.partners is None or self.amounts is None:
+            return self.labels
+        return torch.where(self.amounts >= 0.5, self.labels, self.partners)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +101,9 @@ def _hint_reads(c: Any) -> set[str]:
 
 TERMS: dict[str, Term] = {
     "ce": Term(
-        loss=lambda c, s, _: logits.ce(s.student_logits, s.labels, label_smoothing=c.label_smoothing),
+        loss=lambda c, s, _: logits.ce(
+            s.student_logits, s.labels, label_smoothing=c.label_smoothing, partners=s.partners, amounts=s.amounts
+        ),
         reads=lambda c: set(),
     ),
     "kd": Term(
@@ -101,7 +114,7 @@ TERMS: dict[str, Term] = {
     ),
     "dkd": Term(
         loss=lambda c, s, _: logits.dkd(
-            s.student_logits, _have(s.teacher_logits), s.labels,
+            s.student_logits, _have(s.teacher_logits), s.dominant,
             temperature=c.temperature, alpha=c.alpha, beta=c.beta,
         ),
         reads=lambda c: {"logits"},

@@ -80,6 +80,7 @@ def _model(folder: Path, card: dict[str, Any], own: Predictions, teacher: Predic
         "validation": card["validation"],
         "train_seconds": card["train_seconds"],
         "images_per_second": card["images_per_second"],
+        "data_wait_share": _waited(folder),
         "weights": card["origin"],
         "bytes": (folder / "weights.safetensors").stat().st_size,
     }
@@ -87,6 +88,14 @@ def _model(folder: Path, card: dict[str, Any], own: Predictions, teacher: Predic
         row["teacher_agreement"] = metrics.agreement(teacher.logits, own.logits)
         row["copied_mistakes"] = metrics.copied_mistakes(own.labels, teacher.logits, own.logits)
     return row
+
+
+def _waited(folder: Path) -> float | None:
+    """The share of its training that a model spent waiting for data; None when it was not trained here."""
+    path = folder / "metrics.jsonl"
+    epochs = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    seconds = sum(e["seconds"] for e in epochs)
+    return sum(e["seconds"] * e["data_wait_share"] for e in epochs) / seconds if seconds else None
 
 
 def _help(models: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", "NLL", "ECE", "ECE calibrated", "agrees with teacher",
-                 "teacher's mistakes copied", "MACs", "training", "weights")  # fmt: skip
+                 "teacher's mistakes copied", "MACs", "training", "waiting for data", "weights")  # fmt: skip
 
 
 def model_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -51,6 +51,7 @@ def model_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{m['macs'] / 1e6:.1f} M",
             "–" if m["train_seconds"] is None
             else f"{m['train_seconds']:.0f} s ({m['images_per_second']:.0f} images/s)",
+            "–" if m["data_wait_share"] is None else f"{100 * m['data_wait_share']:.1f} %",
             m["weights"],
         ))  # fmt: skip
     return lines

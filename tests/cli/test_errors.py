@@ -160,6 +160,21 @@ def test_doctor_and_models_answer() -> None:
     assert rows[0]["macs"] > 1e7
 
 
+@pytest.mark.usefixtures("workdir")
+def test_the_cache_can_be_listed_and_emptied(run: Path) -> None:
+    import json
+
+    rows = json.loads(compress("cache", "ls", "--json").stdout)
+    assert any(r["kind"] == "targets" and "teacher test_resnet, 2 views of 160 samples" in r["what"] for r in rows)
+    assert "no store 'zz'" in compress("cache", "rm", "zz").output
+    nothing = compress("cache", "rm")
+    assert nothing.exit_code == 2
+    assert "or give --all" in nothing.output
+    gone = json.loads(compress("cache", "rm", rows[0]["name"][:8], "--json").stdout)
+    assert gone[0]["name"] == rows[0]["name"]
+    assert rows[0]["name"] not in compress("cache", "ls").output
+
+
 def test_interrupting_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     from compressor.benchmarking import host
 

@@ -13,7 +13,7 @@ from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
-from compressor.data.views import generators_restored, render
+from compressor.data.views import generators_restored, mix_of, render
 
 
 @pytest.fixture
@@ -55,6 +55,32 @@ def test_the_data_seed_changes_views_and_the_run_seed_only_their_order(dataset: 
     shared = a.keys() & b.keys()
     assert list(a) != list(b)
     assert all(a[s] == b[s] for s in shared)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_what_is_mixed_in_depends_on_the_view_alone(dataset: Dataset, kind: str) -> None:
+    augment = AugmentConfig(**{kind: 1.0}, scale=(1.0, 1.0), hflip=0, color_jitter=0)
+    mixed = type(dataset)(**(vars(dataset) | {"augment": augment}))
+    plain = type(dataset)(**(vars(dataset) | {"augment": augment.model_copy(update={kind: 0.0})}))
+    mix = mix_of(mixed, 4, 2)
+    assert mix == mix_of(mixed, 4, 2)
+    assert mix is not None
+    assert mix != mix_of(mixed, 4, 3)
+    with generators_restored():
+        view = render(mixed, 4, 2, 24)
+        own, other = (render(plain, i, 2, 24) for i in (4, mix.partner))
+    if kind == "mixup":
+        assert (view == (mix.amount * own + (1 - mix.amount) * other).round().astype(np.uint8)).all()
+    else:
+        assert ((view == own) | (view == other)).all()
+        assert abs((view == own).all(0).mean() - mix.amount) < 0.12
+    loader, order = training_loader(mixed, sizes=(24,), batch_size=8, seed=0)
+    order.epoch = 2
+    batch = next(iter(loader))
+    first = mix_of(mixed, int(batch["sample"][0]), 2)
+    assert first is not None
+    assert int(batch["partner"][0]) == dataset.labels[first.partner]
+    assert float(batch["amount"][0]) == pytest.approx(first.amount)
 
 
 def test_two_resolutions_show_the_same_crop(dataset: Dataset) -> None:

@@ -73,6 +73,17 @@ def test_an_unlabelled_sample_has_no_say_in_the_cross_entropy() -> None:
     assert logits.ce(student, torch.full((3,), logits.UNLABELLED)) == 0
 
 
+def test_a_mixed_view_counts_both_labels_by_their_shares() -> None:
+    student, a, b = torch.randn(2, 5), torch.tensor([0, 1]), torch.tensor([2, 3])
+    amounts = torch.tensor([1.0, 0.25])
+    expected = (
+        logits.ce(student[:1], a[:1]) + 0.25 * logits.ce(student[1:], a[1:]) + 0.75 * logits.ce(student[1:], b[1:])
+    ) / 2
+    torch.testing.assert_close(logits.ce(student, a, partners=b, amounts=amounts), expected)
+    given = Signals(labels=a, student_logits=student, partners=b, amounts=amounts)
+    assert given.dominant.tolist() == [0, 3]
+
+
 def test_what_the_objective_needs_decides_whether_the_teacher_must_stay() -> None:
     assert needs(ObjectiveConfig.model_validate({"ce": {}, "kd": {}})) == {"logits"}
     assert needs(ObjectiveConfig.model_validate({"hint": {}, "rkd": {}})) == {"embedding"}

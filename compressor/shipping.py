@@ -1,0 +1,151 @@
+"""From finished stages to what ships: the best seed's weights, exported files, their entries in the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from compressor import runfolder
+from compressor.artifact import session
+from compressor.artifact.preprocessing import to_pixels
+from compressor.data.dataset import Dataset, stratified
+from compressor.device import checked, data_for
+from compressor.distillation.chain import Result
+from compressor.errors import UsageError
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import predict_artifact
+from compressor.export import onnx as exporting
+from compressor.export.config import ExportConfig
+from compressor.models import checkpoint
+from compressor.models.checkpoint import Card
+from compressor.planning import Plan, stage_name
+from compressor.recipe import load as load_recipe
+from compressor.reporting import build
+from compressor.runfolder import RunFolder
+from compressor.runtime import Progress, write_json
+
+Results = dict[tuple[str, int], list[Result]]
+"""(role, seed) → the results of that role's stages, in the chain's order."""
+
+
+def best_seed(results: Results) -> int:
+    """The student seed with the best validation accuracy (then NLL); test is not looked at."""
+    students = {seed: found[0].card for (role, seed), found in results.items() if role == "student"}
+
+    def rank(seed: int) -> tuple[float, float]:
+        seen = students[seed].validation or {}
+        return -seen.get("top1", 0.0), seen.get("nll", 0.0)
+
+    return min(students, key=rank)
+
+
+def ship(planned: Plan, run: RunFolder, results: Results) -> None:
+    """`student.safetensors` and `student.json`: the seed that is best on validation."""
+    stage = planned.stage("student")
+    assert stage is not None
+    seed = best_seed(results)
+    folder = run.stage(stage.index, stage.role, stage.model, seed)
+    shutil.copyfile(folder / checkpoint.WEIGHTS, run.student)
+    card: Card = results["student", seed][0].card
+    write_json(run.student.with_suffix(".json"), card.model_dump(mode="json"))
+
+
+def validation_pixels(dataset: Dataset, card: Card, count: int) -> np.ndarray:
+    """(≤ count, size, size, 3) uint8: real validation images as the model wants them, spread over the classes."""
+    indices = dataset.splits["validation"]
+    chosen = indices[stratified(dataset.labels[indices], count, dataset.seed, "parity")]
+    return np.stack([to_pixels(dataset.read(int(i)), card.preprocessing) for i in chosen])
+
+
+def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:
+    """Exports the shipped student in all precisions and the teacher in fp32; label → file."""
+    recipe, dataset = planned.recipe, planned.dataset
+    seed = best_seed(results)
+    student = results["student", seed][0]
+    stage = planned.stages[0]
+    teacher = results["teacher", stage.seeds[0]][0]
+    teacher_file = run.stage(0, "teacher", stage_name(stage.model), stage.seeds[0]) / "model.onnx"
+    wanted = [(student, run.artifact(p), p) for p in recipe.export.precisions]
+    wanted.append((teacher, teacher_file, "fp32"))
+    for result, path, precision in wanted:
+        export_one(
+            result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
+            run=run, recipe=recipe.fingerprint, progress=progress,
+        )  # fmt: skip
+    return {str(path.relative_to(run.path)): path for _, path, _ in wanted}
+
+
+def export_one(
+    model: torch.nn.Module,
+    card: Card,
+    path: Path,
+    *,
+    precision: str,
+    config: ExportConfig,
+    dataset: Dataset,
+    run: RunFolder | None,
+    recipe: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """One file through the gate and over the test split; its entry joins the run's `exports.json`."""
+    progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
+    pixels = validation_pixels(dataset, card, config.parity_samples)
+    done = exporting.export(
+        model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
+    )
+    seen = predict_artifact(session.load(path), dataset, "test")
+    label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
+    entry = {
+        "file": label,
+        "role": card.role,
+        "precision": precision,
+        "bytes": done.bytes,
+        "opset": done.opset,
+        "top1": metrics.top_k(seen.labels, seen.logits, 1),
+        "ece": metrics.ece(seen.labels, seen.logits),
+        "parity": done.parity.as_dict(),
+    }
+    if run is not None and path.is_relative_to(run.path):
+        others = json.loads(run.exports.read_text()) if run.exports.is_file() else []
+        write_json(run.exports, [e for e in others if e["file"] != label] + [entry])
+    return entry
+
+
+def export_source(
+    source: str | None, values: dict[str, Any], *, output: Path | None, data: str | None, progress: Progress
+) -> list[dict[str, Any]]:
+    """`compress export`: a run's shipped student, or a checkpoint with images for the gate.
+
+    Raises:
+        UsageError: nothing there to export, or a checkpoint without images.
+    """
+    config = checked(ExportConfig, **values)
+    path = Path(source) if source else runfolder.newest().path
+    run = None
+    if not (path.suffix == ".safetensors" or (path / checkpoint.CARD).is_file()):
+        run = runfolder.open_run(path)
+        path = run.path
+    model, card = checkpoint.load(path)
+    dataset, _ = data_for(path, card.dataset, data, "test", progress)
+    if output is None:
+        output = run.path if run else path.parent if path.is_file() else path
+    if output.suffix == ".onnx" and len(config.precisions) > 1:
+        raise UsageError(f"--output {output} is one file and {len(config.precisions)} precisions are asked for")
+    entries = []
+    for precision in config.precisions:
+        target = output if output.suffix == ".onnx" else RunFolder(output).artifact(precision)
+        entries.append(
+            export_one(
+                model, card, target, precision=precision, config=config, dataset=dataset, run=run,
+                recipe=load_recipe(run.recipe).fingerprint if run and run.recipe.is_file() else None,
+                progress=progress,
+            )
+        )  # fmt: skip
+    if run is not None and run.stages():
+        build.write(run)
+    return entries
