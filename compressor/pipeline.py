@@ -33,10 +33,10 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     dataset, recipe = planned.dataset, planned.recipe
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
+        run.update(command=shlex.join(["compress", *sys.argv[1:]]))  # a resume keeps the first one
     run.update(
         name=run.path.name,
         status="running",
-        command=shlex.join(["compress", *sys.argv[1:]]),
         recipe=recipe.fingerprint,
         dataset=_dataset_entry(dataset),
         seeds=[recipe.seed + k for k in range(recipe.seeds)],

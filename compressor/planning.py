@@ -64,7 +64,7 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
     assistants = [] if recipe.assistants == "none" else [resolve(a, role="assistant") for a in recipe.assistants]
     teacher = source.timm_name or recipe.teacher.model
     if source.path is not None:
-        teacher = str(source.path.resolve())
+        teacher = str(source.path)
     for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
         if spelled != name and source.path is None:
             progress.say(f"{spelled} → {name}")

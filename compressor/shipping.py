@@ -16,7 +16,7 @@ from compressor.artifact.preprocessing import to_pixels
 from compressor.data.dataset import Dataset, stratified
 from compressor.device import checked, data_for
 from compressor.distillation.chain import Result
-from compressor.errors import UsageError
+from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
 from compressor.export import onnx as exporting
@@ -72,12 +72,21 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     teacher_file = run.stage(0, "teacher", stage_name(stage.model), stage.seeds[0]) / "model.onnx"
     wanted = [(student, run.artifact(p), p) for p in recipe.export.precisions]
     wanted.append((teacher, teacher_file, "fp32"))
+    files: dict[str, Path] = {}
     for result, path, precision in wanted:
-        export_one(
-            result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
-            run=run, recipe=recipe.fingerprint, progress=progress,
-        )  # fmt: skip
-    return {str(path.relative_to(run.path)): path for _, path, _ in wanted}
+        try:
+            entry = export_one(
+                result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
+                run=run, recipe=recipe.fingerprint, progress=progress,
+            )  # fmt: skip
+        except CompressorError as error:
+            if result is student:
+                raise
+            # Its file only serves the comparison: hours of training must not end here.
+            progress.say(f"the teacher was not exported, so it is not timed: {error}")
+            continue
+        files[entry["file"]] = path
+    return files
 
 
 def export_one(

@@ -1,4 +1,6 @@
-"""Writes docs/recipes.md from the configuration's own docstrings; `--check` fails when it is out of date.
+"""Writes docs/recipes.md from the configuration's docstrings and the README's table from the newest demo result.
+
+`--check` writes nothing and fails when either is out of date.
 
 python docs/generate.py [--check]
 """
@@ -18,7 +20,9 @@ from pydantic import BaseModel
 
 from compressor.recipe import Recipe
 
-TARGET = Path(__file__).resolve().parent / "recipes.md"
+ROOT = Path(__file__).resolve().parents[1]
+TARGET, README = ROOT / "docs" / "recipes.md", ROOT / "README.md"
+MARKS = ("<!-- demo -->", "<!-- /demo -->")
 
 INTRODUCTION = """# Recipes
 
@@ -93,16 +97,34 @@ def section(model: type[BaseModel], prefix: str, title: str, default: Any) -> li
     return lines + below
 
 
+def readme() -> str:
+    """The README with the newest demo table between its marks."""
+    newest = max(ROOT.glob("benchmarks/results/*-demo.md"), default=None)
+    text = README.read_text(encoding="utf-8")
+    if newest is None:
+        return text
+    rows = [line for line in newest.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n" + "\n".join(rows) + f"\n{MARKS[1]}{after}"
+
+
 def main() -> int:
     """Writes or checks."""
-    text = INTRODUCTION + "\n" + "\n".join(section(Recipe, "", "", Recipe())) + "\n"
-    if "--check" in sys.argv:
-        if not TARGET.is_file() or TARGET.read_text() != text:
-            print("docs/recipes.md is out of date; run: make docs", file=sys.stderr)
-            return 1
-        return 0
-    TARGET.write_text(text)
+    recipes = INTRODUCTION + "\n" + "\n".join(section(Recipe, "", "", Recipe())) + "\n"
+    stale = [path for path, text in ((TARGET, recipes), (README, readme())) if not _current(path, text)]
+    if "--check" in sys.argv and stale:
+        print(f"out of date: {', '.join(p.name for p in stale)}; run: make docs", file=sys.stderr)
+        return 1
     return 0
+
+
+def _current(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return True
+    if "--check" not in sys.argv:
+        path.write_text(text, encoding="utf-8")
+    return False
 
 
 if __name__ == "__main__":

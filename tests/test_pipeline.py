@@ -134,7 +134,7 @@ def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused
     distill("--teacher", str(run), "--name", "second", "--no-baseline")
     report = json.loads(Path("runs/second/report.json").read_text())
     teacher = report["models"][0]
-    assert teacher["weights"] == str(run.resolve())
+    assert teacher["weights"] == str(run)
     assert teacher["train_seconds"] is None
     assert teacher["name"] == "mobilenetv3_small_050"
     refused = compress("distill", "--teacher", str(run), "--student", "test_resnet", "--set", "data.seed=1", *NO_EXPORT)

@@ -40,7 +40,8 @@ class DataConfig(BaseModel):
     seed: int = 0
     """Fixes the splits and the views; part of every fingerprint."""
     image_size: int | Literal["auto"] = "auto"
-    """Height and width that models are trained at, pixels; `auto`: 32 for digits, 224 for folders."""
+    """Height and width that models are trained at, pixels; `auto`: the images' usual short side in
+    steps of 32, from 32 (digits) to 224."""
     validation: float = Field(default=0.1, gt=0, lt=0.5)
     """Share held out for choices, where the folder has no validation split of its own."""
     test: float = Field(default=0.2, gt=0, lt=0.5)

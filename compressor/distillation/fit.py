@@ -24,6 +24,7 @@ from compressor.distillation.targets import StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, Wiring, wire
 from compressor.errors import CompressorError
 from compressor.evaluation.metrics import nll, top_k
+from compressor.evaluation.predictions import Batches
 from compressor.evaluation.torch_predictor import normalized, predict_model
 from compressor.models.taps import Tapped
 from compressor.models.weights import head_names
@@ -31,6 +32,9 @@ from compressor.objectives.objective import Objective, Signals
 from compressor.runtime import Bar, Progress, derive_seed, seed_everything, write_text
 
 Teacher = FrozenTeacher | StoredTeacher
+
+KEPT_PIXELS = 64_000_000
+"""Bytes of validation pixels that are held in memory instead of being decoded every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ def fit(
     seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
     _truncate(folder / "metrics.jsonl", first)
     saved = time.monotonic()
+    validation = _validation_pixels(dataset, job)
     with progress.bar(job.label, job.epochs * len(order)) as bar:
         bar.skip(first * len(order))
         for epoch in range(first, job.epochs):
@@ -106,7 +111,7 @@ def fit(
             record = _epoch(run, model, loader, order, epoch, bar)
             seconds += time.monotonic() - started
             averaged = run.ema.module if run.ema else model
-            record |= _validate(averaged, dataset, job, device)  # type: ignore[arg-type]
+            record |= _validate(averaged, dataset, job, device, validation)  # type: ignore[arg-type]
             _append(folder / "metrics.jsonl", record, accelerator)
             progress.say(_line(job, record))
             if time.monotonic() - saved > state.SECONDS_BETWEEN and accelerator.is_main_process:
@@ -267,8 +272,16 @@ def _freeze_body(model: nn.Module, frozen: bool) -> None:
         parameter.requires_grad_(name in head or not frozen)
 
 
-def _validate(model: nn.Module, dataset: Dataset, job: Job, device: torch.device) -> dict[str, float]:
-    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device)
+def _validation_pixels(dataset: Dataset, job: Job) -> Batches | None:
+    """The validation split's pixels, kept for all epochs where they are few; None where they are not."""
+    size = len(dataset.splits["validation"]) * job.preprocessing.size**2 * 3
+    return list(dataset.pixels("validation", job.preprocessing, 64)) if size <= KEPT_PIXELS else None
+
+
+def _validate(
+    model: nn.Module, dataset: Dataset, job: Job, device: torch.device, pixels: Batches | None
+) -> dict[str, float]:
+    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device, batches=pixels)
     return {
         "validation_top1": top_k(seen.labels, seen.logits, 1),
         "validation_nll": nll(seen.labels, seen.logits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,39 @@ def copied_mistakes(labels: Labels, teacher: Logits, student: Logits) -> dict[st
     copied = int((mistakes & (student.argmax(axis=1) == said)).sum())
     count = int(mistakes.sum())
     return {"teacher_mistakes": count, "copied": copied, "share": copied / count if count else None}
+
+
+def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Two-sided exact p-value that two classifiers err equally often on the same samples. McNemar 1947.
+
+    Args:
+        a, b: (samples,) whether each classifier was right.
+    """
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    n, k = only_a + only_b, min(only_a, only_b)
+    if n == 0:
+        return 1.0
+    log_half = n * math.log(0.5)
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + log_half for i in range(k + 1)]
+    return min(1.0, 2 * math.fsum(math.exp(v) for v in logs))
+
+
+def paired_gain(a: NDArray[np.bool_], b: NDArray[np.bool_], *, draws: int = 2000) -> dict[str, float]:
+    """How much more often `a` is right than `b`: `mean`, and `low` … `high`, a 95 % bootstrap interval.
+
+    Args:
+        a, b: (seeds, samples) whether each was right; row s of both comes from the same seed. Seeds and
+            samples are both drawn anew, so that the interval covers another seed on other images.
+    """
+    difference = a.astype(np.float64) - b.astype(np.float64)
+    seeds, samples = difference.shape
+    rng = np.random.default_rng(0)
+    means = np.empty(draws)
+    for i in range(draws):
+        rows = difference[rng.integers(seeds, size=seeds)].mean(axis=0)
+        means[i] = rows[rng.integers(samples, size=samples)].mean()
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(difference.mean()), "low": float(low), "high": float(high)}
 
 
 def calibration_temperature(labels: Labels, logits: Logits) -> float:

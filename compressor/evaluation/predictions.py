@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,23 @@ class Predictions:
             raise DataError(f"{path} holds no predictions: {error}") from error
 
 
+Batches = Iterable[tuple[NDArray[np.int64], NDArray[np.uint8]]]
+"""(indices, (batch, size, size, 3) uint8) in turn, as `Dataset.pixels` gives them."""
+
+
 def predict(
-    logits: Logits, dataset: Dataset, split: str, preprocessing: Preprocessing, *, batch_size: int = 64
+    logits: Logits,
+    dataset: Dataset,
+    split: str,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 64,
+    batches: Batches | None = None,
 ) -> Predictions:
-    """What `logits` says about a split, in the split's order."""
+    """What `logits` says about a split, in the split's order; `batches` are its pixels where they are at hand."""
     indices: list[NDArray[np.int64]] = []
     rows: list[NDArray[np.float32]] = []
-    for part, pixels in dataset.pixels(split, preprocessing, batch_size):
+    for part, pixels in batches or dataset.pixels(split, preprocessing, batch_size):
         indices.append(part)
         rows.append(logits(pixels))
     order = np.concatenate(indices)

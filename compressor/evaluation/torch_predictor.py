@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.evaluation.predictions import Logits, Predictions, predict
+from compressor.evaluation.predictions import Batches, Logits, Predictions, predict
 
 
 def normalized(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -43,7 +43,8 @@ def predict_model(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 64,
+    batches: Batches | None = None,
 ) -> Predictions:
-    """What a PyTorch model says about a split."""
+    """What a PyTorch model says about a split; see `predict`."""
     run = logits_of(model, preprocessing, device)
-    return predict(run, dataset, split, preprocessing, batch_size=batch_size)
+    return predict(run, dataset, split, preprocessing, batch_size=batch_size, batches=batches)

@@ -52,7 +52,7 @@ def build(run: RunFolder) -> dict[str, Any]:
         "exports": _json(run.exports) if run.exports.is_file() else [],
         "benchmark": [{k: v for k, v in row.items() if k != "raw_ms"} for row in benchmark["rows"]],
         "shipped_seed": shipped["seed"] if shipped else None,
-        "help": _help(models),
+        "help": _help(cards, predictions),
         "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
         "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],
         "host": benchmark["host"],
@@ -98,14 +98,27 @@ def _waited(folder: Path) -> float | None:
     return sum(e["seconds"] * e["data_wait_share"] for e in epochs) / seconds if seconds else None
 
 
-def _help(models: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What the teacher was worth: student − baseline on test, per seed and on average; None without both."""
-    by_role = {role: {m["seed"]: m for m in models if m["role"] == role} for role in ("student", "baseline")}
-    seeds = sorted(by_role["student"].keys() & by_role["baseline"].keys())
+def _help(cards: dict[Path, Any], predictions: dict[Path, Predictions]) -> dict[str, Any] | None:
+    """What the teacher was worth: student − baseline on test, paired by seed and sample; None without both."""
+    right: dict[str, dict[int, Any]] = {"student": {}, "baseline": {}}
+    for folder, card in cards.items():
+        if card["role"] in right:
+            seen = predictions[folder]
+            right[card["role"]][card["seed"]] = seen.logits.argmax(axis=1) == seen.labels
+    seeds = sorted(right["student"].keys() & right["baseline"].keys())
     if not seeds:
         return None
-    gains = [by_role["student"][s]["top1"] - by_role["baseline"][s]["top1"] for s in seeds]
-    return {"seeds": seeds, "top1_gain": gains, "top1_gain_mean": float(np.mean(gains))}
+    student, baseline = (np.stack([right[role][s] for s in seeds]) for role in ("student", "baseline"))
+    gain = metrics.paired_gain(student, baseline)
+    verdict = "helped" if gain["low"] > 0 else "hurt" if gain["high"] < 0 else "no difference"
+    return {
+        "seeds": seeds,
+        "top1_gain": [float(v) for v in student.mean(axis=1) - baseline.mean(axis=1)],
+        "top1_gain_mean": gain["mean"],
+        "interval": [gain["low"], gain["high"]],
+        "mcnemar_p": [metrics.mcnemar(a, b) for a, b in zip(student, baseline, strict=True)],
+        "verdict": verdict,
+    }
 
 
 def _errors(
@@ -144,10 +157,10 @@ def _warnings(report: dict[str, Any]) -> list[str]:
             f"The teacher ({top1['teacher']:.3f}) is no better than the baseline ({top1['baseline']:.3f}): "
             "it has little to teach. Train it longer, use pretrained weights, or take a stronger one."
         )
-    if report["help"] and report["help"]["top1_gain_mean"] < 0:
+    if report["help"] and report["help"]["verdict"] == "hurt":
         found.append(
-            f"The teacher's help was negative: {100 * report['help']['top1_gain_mean']:+.1f} points against "
-            "the same student without it. Try another objective (docs/objectives.md), or ship the baseline."
+            f"The teacher hurt: {100 * report['help']['top1_gain_mean']:+.1f} points against the same student "
+            "without it. Try another objective (docs/objectives.md), or ship the baseline."
         )
     for model in report["models"]:
         if model["role"] == "teacher" and model["weights"] == "scratch":

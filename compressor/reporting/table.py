@@ -107,9 +107,12 @@ def help_line(report: dict[str, Any]) -> str | None:
     if helped is None:
         return None
     gain = 100 * helped["top1_gain_mean"]
-    over = f", mean of {len(helped['seeds'])} seeds" if len(helped["seeds"]) > 1 else ", one seed"
+    low, high = (100 * v for v in helped["interval"])
+    seeds = f"{len(helped['seeds'])} seeds" if len(helped["seeds"]) > 1 else "one seed"
+    said = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}[helped["verdict"]]
     return (
-        f"The teacher's help was worth {gain:+.1f} points of test accuracy ({report['dataset']['test']} images{over})."
+        f"The teacher's help was worth {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
+        f"{seeds}, {report['dataset']['test']} images). {said}."
     )
 
 

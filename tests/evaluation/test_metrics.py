@@ -85,3 +85,26 @@ def test_predictions_survive_the_disk(tmp_path: object) -> None:
     assert (again.ids == ids).all()
     assert again.logits.dtype == np.float32
     assert (again.logits == LOGITS).all()
+
+
+def test_mcnemar_is_the_exact_binomial_test_on_discordant_pairs() -> None:
+    from scipy.stats import binomtest
+
+    rng = np.random.default_rng(1)
+    for share in (0.5, 0.3, 0.1):
+        a, b = rng.random(300) < 0.8, rng.random(300) < 0.8 * (1 - share / 4)
+        only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+        assert metrics.mcnemar(a, b) == pytest.approx(binomtest(min(only_a, only_b), only_a + only_b).pvalue)
+    assert metrics.mcnemar(a, a) == 1.0
+
+
+def test_a_gain_and_its_interval_shrink_with_more_samples() -> None:
+    rng = np.random.default_rng(2)
+
+    def width(samples: int) -> float:
+        a, b = rng.random((2, samples)) < 0.9, rng.random((2, samples)) < 0.8
+        found = metrics.paired_gain(a, b)
+        assert found["low"] < 0.1 < found["high"] or samples < 500
+        return found["high"] - found["low"]
+
+    assert width(4000) < 0.5 * width(200)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compressor.reporting import build, html, markdown, table
@@ -59,11 +60,43 @@ def test_a_teacher_that_hurt_and_one_no_better_than_the_baseline_are_called_out(
     changed = copy.deepcopy(report)
     for model, top1 in zip(changed["models"], (0.80, 0.81, 0.85), strict=True):
         model["top1"] = top1
-    changed["help"] = build._help(changed["models"])
+    changed["help"] |= {"top1_gain_mean": -0.04, "interval": [-0.06, -0.02], "verdict": "hurt"}
     text = " ".join(build._warnings(changed))
     assert "no better than the baseline (0.850)" in text
-    assert "help was negative: -4.0 points" in text
-    assert table.help_line(changed).startswith("The teacher's help was worth -4.0 points")  # type: ignore[union-attr]
+    assert "The teacher hurt: -4.0 points" in text
+    line = table.help_line(changed)
+    assert line is not None
+    assert line.startswith(
+        "The teacher's help was worth -4.0 points of test accuracy (95 % interval -6.0 … -2.0; one seed"
+    )
+    assert line.endswith("It hurt.")
+
+
+def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
+    from compressor.evaluation.predictions import Predictions
+
+    labels = np.arange(400) % 4
+    rng = np.random.default_rng(0)
+
+    def predictions(accuracy: float) -> Predictions:
+        said = np.where(rng.random(400) < accuracy, labels, (labels + 1) % 4)
+        return Predictions(ids=np.arange(400).astype(str), labels=labels, logits=np.eye(4, dtype=np.float32)[said])
+
+    def verdict(student: float, baseline: float) -> str:
+        cards, seen = {}, {}
+        for role, accuracy in (("student", student), ("baseline", baseline)):
+            for seed in range(3):
+                folder = tmp_path / f"{role}{seed}"
+                cards[folder] = {"role": role, "seed": seed}
+                seen[folder] = predictions(accuracy)
+        found = build._help(cards, seen)
+        assert found is not None
+        assert found["interval"][0] <= found["top1_gain_mean"] <= found["interval"][1]
+        return str(found["verdict"])
+
+    assert verdict(0.95, 0.80) == "helped"
+    assert verdict(0.80, 0.95) == "hurt"
+    assert verdict(0.90, 0.90) == "no difference"
 
 
 def test_the_page_needs_no_network_and_escapes_names(report: dict[str, Any]) -> None:
