@@ -53,7 +53,7 @@ def finish(
     remarks: Sequence[str] = (),
 ) -> None:
     """Prints the table, or the document with `--json`; with `--save` both go to the results."""
-    command = " ".join(["python", *sys.argv])
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     document = {
         "name": name,
         "command": command,

@@ -97,7 +97,7 @@ def test_unreadable_images_are_named_and_skipped_up_to_a_limit(photos: Path) -> 
 @pytest.mark.parametrize(("side", "size"), [(20, 32), (32, 32), (100, 96), (300, 224)])
 def test_the_input_size_follows_the_images(tmp_path: Path, side: int, size: int) -> None:
     for label, name in enumerate(("a", "b")):
-        for index in range(4):
+        for index in range(12):
             paint(tmp_path / name / f"{index}.png", label, index, size=side)
     assert load_dataset(DataConfig(source=str(tmp_path))).image_size == size
     assert load_dataset(DataConfig(source=str(tmp_path), image_size=64)).image_size == 64

@@ -106,5 +106,9 @@ def test_weights_follow_their_schedule() -> None:
 
 
 def test_a_hint_does_not_care_how_large_the_teachers_features_are() -> None:
+    torch.manual_seed(0)
     student, teacher = torch.randn(4, 8), torch.randn(4, 8)
-    torch.testing.assert_close(features.hint(student, teacher), features.hint(student, 1000 * teacher))
+    # Apart from layer norm's epsilon, which only features near zero feel.
+    torch.testing.assert_close(
+        features.hint(student, teacher), features.hint(student, 1000 * teacher), rtol=1e-4, atol=0
+    )
