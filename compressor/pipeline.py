@@ -17,7 +17,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result
-from compressor.planning import Plan, Stage, accelerator, begin, stage_name
+from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
 from compressor.runtime import Progress, versions, write_json, write_text
@@ -73,7 +73,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             planned = _decide_precision(planned, run, teacher, device, progress)
         stage = planned.stages[index]
         for seed in stage.seeds:
-            folder = run.stage(stage.index, stage.role, stage_name(stage.model), seed)
+            folder = run.stage(stage.index, stage.role, stage.model, seed)
             result = chain.finished(folder)
             if result is None:
                 largest = max(planned.dataset.image_size, teacher.card.preprocessing.size if teacher else 0)

@@ -19,7 +19,7 @@ from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError, UsageError, nearest
-from compressor.models import cost
+from compressor.models import checkpoint, cost
 from compressor.models.names import locate, resolve
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.recipe import ROLES, Recipe
@@ -68,7 +68,8 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
     for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
         if spelled != name and source.path is None:
             progress.say(f"{spelled} → {name}")
-    _check_overrides(recipe, [teacher, student, *assistants])
+    named = teacher if source.path is None else _architecture(teacher, source.path)
+    _check_overrides(recipe, [named, student, *assistants])
     dataset = load_dataset(recipe.data, progress)
     for note in dataset.notes:
         progress.say(note)
@@ -89,15 +90,17 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
         }
     )
     resolved = resolved.model_copy(
-        update={"teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset)})}
+        update={
+            "teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset, named)})
+        }
     )
-    return Plan(recipe=resolved, dataset=dataset, stages=tuple(_stages(resolved, teacher, student, assistants)))
+    return Plan(recipe=resolved, dataset=dataset, stages=tuple(_stages(resolved, named, student, assistants)))
 
 
-def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset) -> int:
+def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
     if asked.teacher.epochs is not None:
         return asked.teacher.epochs
-    stage = resolved.stage_for("teacher", resolved.teacher.model)
+    stage = resolved.stage_for("teacher", teacher)
     if asked.stage.epochs == "auto" and "epochs" not in asked.overrides.get("teacher", {}):
         return dataset.teacher_epochs
     assert isinstance(stage.epochs, int)
@@ -145,12 +148,13 @@ def accelerator(device: str = "auto") -> Accelerator:
 def run_name(planned: Plan) -> str:
     """`teacher-student-data`."""
     recipe = planned.recipe
-    return f"{stage_name(recipe.teacher.model)}-{recipe.student.model}-{planned.dataset.name}"
+    return f"{planned.stages[0].model}-{recipe.student.model}-{planned.dataset.name}"
 
 
-def stage_name(model: str) -> str:
-    """A path's or hub model's last part: what a folder can be named after."""
-    return Path(model).stem if "/" in model else model
+def _architecture(spelled: str, path: Path) -> str:
+    """What a teacher given by path is, by its card; its own spelling where it has none (which is refused later)."""
+    found = checkpoint.find(path)
+    return checkpoint.read_card(found[1]).architecture.name if found else spelled
 
 
 def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start:

@@ -23,7 +23,7 @@ from compressor.export import onnx as exporting
 from compressor.export.config import ExportConfig
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
-from compressor.planning import Plan, stage_name
+from compressor.planning import Plan
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -69,7 +69,7 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     student = results["student", seed][0]
     stage = planned.stages[0]
     teacher = results["teacher", stage.seeds[0]][0]
-    teacher_file = run.stage(0, "teacher", stage_name(stage.model), stage.seeds[0]) / "model.onnx"
+    teacher_file = run.stage(0, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     wanted = [(student, run.artifact(p), p) for p in recipe.export.precisions]
     wanted.append((teacher, teacher_file, "fp32"))
     files: dict[str, Path] = {}

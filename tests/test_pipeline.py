@@ -137,6 +137,7 @@ def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused
     assert teacher["weights"] == str(run)
     assert teacher["train_seconds"] is None
     assert teacher["name"] == "mobilenetv3_small_050"
+    assert teacher["stage"] == "00-teacher-mobilenetv3_small_050"
     refused = compress("distill", "--teacher", str(run), "--student", "test_resnet", "--set", "data.seed=1", *NO_EXPORT)
     assert refused.exit_code == 1
     assert "another split of this data" in refused.output
