@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console as Rich
-from rich.markup import escape
-from rich.table import Table
 
 from compressor.errors import CompressorError
 from compressor.runtime import Bar, finite
@@ -29,12 +26,21 @@ VerboseOption = typer.Option("--verbose", help="Show library warnings, and a tra
 INTERRUPTED = 130
 
 
+def escape(text: str) -> str:
+    """`text` with rich's markup made plain."""
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
 class Console:
     """A `Progress` for people."""
 
     def __init__(self, *, json_output: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.json_output = json_output
         self.quiet = quiet
+        from rich.console import Console as Rich  # here, not above: `--help` need not pay for it
+
         self.err = Rich(stderr=True, highlight=False, soft_wrap=True)
         self.out = Rich(stderr=json_output, highlight=False, soft_wrap=True)
         self._live: Any = None
@@ -76,6 +82,9 @@ class Console:
 
     def table(self, header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
         """A result on stdout; not cut off where it is no terminal."""
+        from rich.console import Console as Rich
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False, header_style="bold")
         for i, name in enumerate(header):
             table.add_column(escape(name), overflow="fold", no_wrap=i == 0)

@@ -65,7 +65,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
 
     fixed = {name: np.flatnonzero(names == name) for name in layout} if set(layout) != {"all"} else {}
     return Source(
-        name=root.resolve().name,
+        name=root.absolute().name,
         classes=classes,
         ids=ids,
         labels=np.array(labels, dtype=np.int64)[keep],
