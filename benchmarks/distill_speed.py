@@ -79,8 +79,8 @@ def measure(arguments: argparse.Namespace) -> None:
     ours["d"] = epoch(dataset, stage(DISTILLED), stored, accelerator)
     variants: dict[str, Callable[[], float]] = {
         "a": ours["a"],
-        "b1": timm_epoch(dataset, arguments, channels_last=False, half=False, device=device),
-        "b2": timm_epoch(dataset, arguments, channels_last=True, half=True, device=device),
+        "b1": timm_epoch(dataset, channels_last=False, half=False, device=device),
+        "b2": timm_epoch(dataset, channels_last=True, half=True, device=device),
         "c": ours["c"],
         "d": ours["d"],
     }
@@ -179,9 +179,7 @@ def epoch(dataset: Dataset, config: StageConfig, teacher: Any, accelerator: Any)
     return once
 
 
-def timm_epoch(
-    dataset: Dataset, arguments: argparse.Namespace, *, channels_last: bool, half: bool, device: torch.device
-) -> Callable[[], float]:
+def timm_epoch(dataset: Dataset, *, channels_last: bool, half: bool, device: torch.device) -> Callable[[], float]:
     """timm.task.LogitDistillationTask on timm's own dataset, transforms and loader, as its documentation shows it."""
     timm = import_timm()
     from timm.data import ImageDataset, create_loader

@@ -67,6 +67,7 @@ def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
     """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
     results: Results = {}
+    decoded: dict[int, Dataset] = {}
     teacher: Result | None = None
     for index in range(len(planned.stages)):
         if teacher is not None:
@@ -77,8 +78,10 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             result = chain.finished(folder)
             if result is None:
                 largest = max(planned.dataset.image_size, teacher.card.preprocessing.size if teacher else 0)
-                dataset = with_decoded(planned.dataset, largest, progress)
-                result = _train_one(replace(planned, dataset=dataset), stage, seed, teacher, folder, device, progress)
+                if largest not in decoded:  # opening the store reads all of it to check it: once is enough
+                    decoded[largest] = with_decoded(planned.dataset, largest, progress)
+                own = replace(planned, dataset=decoded[largest])
+                result = _train_one(own, stage, seed, teacher, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)

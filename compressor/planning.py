@@ -62,9 +62,7 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
     source = locate(recipe.teacher.model, role="teacher")
     student = resolve(recipe.student.model, role="student")
     assistants = [] if recipe.assistants == "none" else [resolve(a, role="assistant") for a in recipe.assistants]
-    teacher = source.timm_name or recipe.teacher.model
-    if source.path is not None:
-        teacher = str(source.path)
+    teacher = source.timm_name or (str(source.path) if source.path else recipe.teacher.model)
     for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
         if spelled != name and source.path is None:
             progress.say(f"{spelled} → {name}")
@@ -74,8 +72,8 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
     for note in dataset.notes:
         progress.say(note)
     if dataset.unreadable:
-        named = ", ".join(dataset.unreadable[:5]) + (" …" if len(dataset.unreadable) > 5 else "")
-        progress.say(f"skipped {len(dataset.unreadable)} unreadable image(s): {named}")
+        listed = ", ".join(dataset.unreadable[:5]) + (" …" if len(dataset.unreadable) > 5 else "")
+        progress.say(f"skipped {len(dataset.unreadable)} unreadable image(s): {listed}")
     resolved = recipe.model_copy(
         update={
             "data": recipe.data.model_copy(

@@ -11,10 +11,11 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from compressor import pipeline
+from compressor import pipeline, planning
 from compressor.distillation import chain
 from compressor.models import checkpoint
 from compressor.recipe import load as load_recipe
+from compressor.runtime import Silent
 from tests.conftest import TINY, compress, fill
 
 NO_EXPORT = [*TINY, "--quiet"]
@@ -127,6 +128,21 @@ def test_a_chain_with_an_assistant_and_several_seeds_on_a_folder_of_photos(photo
     ]  # fmt: skip
     assert report["help"]["seeds"] == [0, 1]
     assert report["shipped_seed"] in (0, 1)
+
+
+def test_skipped_images_are_said_and_leave_the_stages_names_alone(photos: Path) -> None:
+    (photos / "red" / "broken.png").write_bytes(b"no image")
+    said: list[str] = []
+
+    class Ear(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet",
+               "data.source": str(photos), "data.max_unreadable": 0.1}  # fmt: skip
+    planned = planning.plan(load_recipe(None, options), Ear())
+    assert "skipped 1 unreadable image(s): red/broken.png" in said
+    assert [stage.model for stage in planned.stages] == ["test_resnet", "test_efficientnet", "test_efficientnet"]
 
 
 @pytest.mark.usefixtures("quick", "workdir")

@@ -42,7 +42,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
             "Give `digits`, or a folder with one sub-folder of images per class."
         )
     layout, notes = _layout(root)
-    classes = _classes(layout, root)
+    classes = _classes(layout)
     ids, labels, owner = [], [], []
     for name, folder in layout.items():
         for label, class_name in enumerate(classes):
@@ -110,7 +110,7 @@ def _layout(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {name: named[name] for name in ("train", "validation", "test") if name in named}, notes
 
 
-def _classes(layout: dict[str, Path], root: Path) -> list[str]:
+def _classes(layout: dict[str, Path]) -> list[str]:
     first, *others = layout
     classes = [f.name for f in _folders(layout[first])]
     if len(classes) < 2:
