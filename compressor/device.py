@@ -16,8 +16,6 @@ from pydantic import BaseModel, ValidationError
 from compressor import runfolder
 from compressor.artifact import session
 from compressor.artifact.preprocessing import open_image, to_pixels
-from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.measure import document
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
@@ -27,9 +25,7 @@ from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions, check_classes, predict_artifact
 from compressor.recipe import load as load_recipe
-from compressor.reporting import build
-from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, cache_dir, require, write_json
+from compressor.runtime import Progress, cache_dir, require
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -55,38 +51,6 @@ def numbers(text: str, option: str) -> list[int]:
     if not found or min(found) < 1:
         raise UsageError(f"{option} '{text}': give whole numbers from 1, separated by commas, such as 1,8")
     return found
-
-
-def artifacts(named: list[str]) -> tuple[dict[str, Path], RunFolder | None]:
-    """Label → ONNX file for what was named; the run, when it is one run and nothing else."""
-    if not named or (len(named) == 1 and not named[0].endswith(".onnx")):
-        run = runfolder.open_run(named[0]) if named else runfolder.newest()
-        return {str(p.relative_to(run.path)): p for p in _files_of(run)}, run
-    files: dict[str, Path] = {}
-    for name in named:
-        if name.endswith(".onnx"):
-            files[name] = Path(name)
-        else:
-            files |= {str(p): p for p in _files_of(runfolder.open_run(name))}
-    return files, None
-
-
-def _files_of(run: RunFolder) -> list[Path]:
-    files = [*sorted(run.path.glob("student*.onnx")), *sorted(run.path.glob("stages/*/seed*/model.onnx"))]
-    if not files:
-        raise UsageError(f"run '{run.path}' has no exported file yet; make one: compress export {run.path}")
-    return files
-
-
-def benchmark(named: list[str], config: BenchmarkConfig, progress: Progress) -> dict[str, Any]:
-    """`benchmark.json` for files or runs; for one run it is stored there and joins its report."""
-    require("onnxruntime")
-    files, run = artifacts(named)
-    measured = document(files, config, progress)
-    if run is not None:
-        write_json(run.benchmark, measured)
-        build.write(run)
-    return measured
 
 
 def evaluate(model: str | None, *, data: str | None, split: str, provider: str, progress: Progress) -> dict[str, Any]:

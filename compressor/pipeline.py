@@ -11,12 +11,13 @@ from typing import Any
 from accelerate import Accelerator
 
 from compressor import runfolder
-from compressor.benchmarking import host
+from compressor.benchmarking import accuracy, host
 from compressor.benchmarking.measure import document
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result
+from compressor.measuring import complete
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -48,7 +49,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         results = train(planned, run, device, progress)
         ship(planned, run, results)
         files = export_run(planned, run, results, progress)
-        write_json(run.benchmark, document(files, recipe.benchmark, progress))
+        write_json(run.benchmark, _measured(planned, files, progress))
         run.update(status="done", finished=runfolder.now())
         return build.write(run)
     except KeyboardInterrupt:
@@ -57,6 +58,14 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     except BaseException as error:
         run.update(status="failed", error=str(error))
         raise
+
+
+def _measured(planned: Plan, files: dict[str, Path], progress: Progress) -> dict[str, Any]:
+    """`benchmark.json`, with accuracy from the predictions that were stored at export."""
+    seen = {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
+    dataset = planned.dataset
+    timed = document(files, planned.recipe.benchmark, progress)
+    return complete(timed, seen, dataset.classes, f"{dataset.fingerprint}/test")
 
 
 def _dataset_entry(dataset: Dataset) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -63,13 +63,25 @@ def compare(
     """
     if not reference or not candidate or not all(len(p) for p in (*reference, *candidate)):
         raise ValueError("a ratio needs samples on both sides")
-    old, new = (np.log([np.median(process) for process in side]) for side in (reference, candidate))
+    old, new = ([float(np.median(process)) for process in side] for side in (reference, candidate))
+    found = of_processes(old, new, paired=paired)
+    enough = min(len(p) for p in (*reference, *candidate)) >= SAMPLES
+    return found if enough else replace(found, verdict="undecided")
+
+
+def of_processes(reference: Sequence[float], candidate: Sequence[float], *, paired: bool = False) -> Ratio:
+    """The same for one figure per process, such as its peak memory; `slower` then means more of it.
+
+    Raises:
+        ValueError: `paired` with unequal numbers of processes.
+    """
+    old, new = np.log(reference), np.log(candidate)
     if paired and len(old) != len(new):
         raise ValueError(f"paired samples need as many processes on both sides, not {len(old)} and {len(new)}")
     middle = float(np.mean(new) - np.mean(old))
     half = _half_width(new - old) if paired else _welch(old, new)
     value, low, high = math.exp(middle), math.exp(middle - half), math.exp(min(middle + half, 700.0))
-    enough = min(len(old), len(new)) >= PROCESSES and min(len(p) for p in (*reference, *candidate)) >= SAMPLES
+    enough = min(len(old), len(new)) >= PROCESSES
     return Ratio(value, low, high, decide(value, low, high) if enough else "undecided")
 
 

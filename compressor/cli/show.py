@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compressor.benchmarking.regression import Findings
 from compressor.cli.console import Console
 from compressor.reporting import markdown, table
 from compressor.runfolder import RunFolder
@@ -51,11 +52,28 @@ def exports(console: Console, entries: list[dict[str, Any]]) -> None:
     console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": entries}))
 
 
-def benchmark(console: Console, rows: list[dict[str, Any]]) -> None:
+def benchmark(console: Console, document: dict[str, Any]) -> None:
     """What `compress benchmark` measured."""
-    console.table(markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines({"benchmark": rows}))
-    if any(row["noisy"] for row in rows):
-        console.result("Note: rows marked noisy were measured while something else used the machine.")
+    console.table(markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines({"benchmark": document["rows"]}))
+    lines = markdown.accuracy_lines(document["models"])
+    if lines:
+        console.result("")
+        console.table(markdown.ACCURACY_COLUMNS, lines)
+    console.result("")
+    for entry in document["verdicts"]:
+        console.result(entry["text"])
+    for warning in document["warnings"]:
+        console.result(f"Note: {warning}")
+
+
+def regressions(console: Console, found: Findings) -> None:
+    """What `--check-regression` found."""
+    for note in found.notes:
+        console.result(f"Note: {note}")
+    for text in found.worse:
+        console.result(f"worse: {text}")
+    if not found.worse:
+        console.result(f"no regression in {found.compared} figures")
 
 
 def evaluation(console: Console, found: dict[str, Any]) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from compressor.benchmarking import rows
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.reporting import html, markdown
 from compressor.runfolder import RunFolder
 from compressor.runtime import finite, log, write_json, write_text
+
+QUANTILES = 51
+"""Points that a latency's distribution is drawn from: every 2 %."""
 
 
 def write(run: RunFolder) -> dict[str, Any]:
@@ -50,10 +54,12 @@ def build(run: RunFolder) -> dict[str, Any]:
         "dataset": {**note["dataset"], "classes": note["dataset"]["classes"]},
         "models": models,
         "exports": _json(run.exports) if run.exports.is_file() else [],
-        "benchmark": [{k: v for k, v in row.items() if k != "raw_ms"} for row in benchmark["rows"]],
+        "benchmark": [_timing(row) for row in benchmark["rows"]],
         "shipped_seed": shipped["seed"] if shipped else None,
         "help": _help(cards, predictions),
         "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
+        "benchmark_models": benchmark.get("models"),
+        "verdicts": benchmark.get("verdicts", []),
         "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],
         "host": benchmark["host"],
         "versions": note.get("versions"),
@@ -144,6 +150,13 @@ def _curve(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     return {"role": card["role"], "name": card["architecture"]["name"], "seed": card["seed"], "epochs": epochs}
 
 
+def _timing(row: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark row with its samples as quantiles, which the plots are drawn from."""
+    samples = np.concatenate(row["raw_ms"])
+    quantiles = [float(v) for v in np.quantile(samples, np.linspace(0, 1, QUANTILES))]
+    return {k: v for k, v in row.items() if k != "raw_ms"} | {"quantiles_ms": quantiles}
+
+
 def _warnings(report: dict[str, Any]) -> list[str]:
     """What a reader must know before trusting the result."""
     found = []
@@ -165,10 +178,7 @@ def _warnings(report: dict[str, Any]) -> list[str]:
     for model in report["models"]:
         if model["role"] == "teacher" and model["weights"] == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
-    for row in report["benchmark"]:
-        if row["noisy"]:
-            found.append(f"The latency of {row['file']} was measured while something else used the machine.")
-    return found
+    return found + rows.warnings(report["benchmark"])
 
 
 def _json(path: Path) -> Any:
