@@ -21,11 +21,13 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.folder import SUFFIXES
 from compressor.data.load import SOURCES, load_dataset
-from compressor.errors import CompressorError, UsageError
+from compressor.errors import CompressorError, MissingExtraError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions, check_classes, predict_artifact
 from compressor.recipe import load as load_recipe
-from compressor.runtime import Progress, cache_dir, require
+from compressor.reporting import build, comparison
+from compressor.runfolder import RunFolder
+from compressor.runtime import Progress, cache_dir, require, write_text
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -184,6 +186,30 @@ def _images(names: list[str]) -> list[Path]:
     if not found:
         raise UsageError("no images given")
     return found
+
+
+def rebuild(run: RunFolder, progress: Progress) -> dict[str, Any]:
+    """A run's report, built anew; pictures for it are stored when they are missing and the images are at hand."""
+    dataset = None
+    config = _recipe_data(run.path)
+    if config is not None and not (run.path / "examples.json").is_file():
+        try:
+            dataset = load_dataset(config, progress)
+        except UsageError as error:
+            progress.say(f"the report has no example images: {error}")
+    return build.write(run, dataset)
+
+
+def compare_runs(named: list[str], output: Path, progress: Progress) -> dict[str, Any]:
+    """Several runs side by side; writes `comparison.md` and `comparison.html` into the folder `output`."""
+    runs = [runfolder.open_run(name) for name in named]
+    document = comparison.compare([(run, rebuild(run, progress)) for run in runs])
+    write_text(output / "comparison.md", comparison.to_markdown(document))
+    try:
+        write_text(output / "comparison.html", comparison.to_html(document))
+    except MissingExtraError as error:
+        progress.say(f"comparison.html was not written: {error}")
+    return document
 
 
 def stores() -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         files = export_run(planned, run, results, progress)
         write_json(run.benchmark, _measured(planned, files, progress))
         run.update(status="done", finished=runfolder.now())
-        return build.write(run)
+        return build.write(run, dataset)
     except KeyboardInterrupt:
         run.update(status="interrupted")
         raise

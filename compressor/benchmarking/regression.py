@@ -10,6 +10,7 @@ from typing import Any
 
 from compressor.benchmarking import accuracy
 from compressor.benchmarking.compare import compare, of_processes
+from compressor.benchmarking.rows import combination
 from compressor.errors import UsageError
 
 GROWTH = 1.01
@@ -79,7 +80,7 @@ def _rows(old: dict[str, Any], new: dict[str, Any], found: Findings) -> None:
         earlier = before.pop(_key(row), None)
         if earlier is None:
             continue
-        where = f"{row['file']} on {row['provider']}, batch {row['batch']}, {row['threads']} thread(s)"
+        where = f"{row['file']} on {combination(row)}"
         noise = " (noisy: measure again before you trust it)" if row["noisy"] or earlier.get("noisy") else ""
         found.compared += 1
         ratio = compare(earlier["raw_ms"], row["raw_ms"], paired=False)
@@ -96,8 +97,7 @@ def _rows(old: dict[str, Any], new: dict[str, Any], found: Findings) -> None:
                     f"peak memory of {where}: {earlier['peak_rss_mb']:.0f} → {row['peak_rss_mb']:.0f} MB, "
                     f"{memory.value:.2f}× ({memory.low:.2f} to {memory.high:.2f})"
                 )
-    found.notes += [f"not measured this time: {key[0]} on {key[1]}, batch {key[2]}, {key[3]} thread(s)"
-                    for key in before]  # fmt: skip
+    found.notes += [f"not measured this time: {row['file']} on {combination(row)}" for row in before.values()]
 
 
 def _models(old: dict[str, Any], new: dict[str, Any], found: Findings) -> None:

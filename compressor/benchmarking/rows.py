@@ -82,11 +82,16 @@ def ratio_entry(against: str, ratio: Ratio | None) -> dict[str, Any] | None:
     return None if ratio is None else {"reference": against, **asdict(ratio)}
 
 
+def combination(row: dict[str, Any]) -> str:
+    """How a row was measured: `cpu, batch 1, 2 threads`."""
+    return f"{row['provider']}, batch {row['batch']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+
+
 def warnings(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know of the rows, older ones too: operators that fell back, noise that stayed."""
     found = []
     for row in rows:
-        where = f"{row['file']} on {row['provider']}, batch {row['batch']}, {row['threads']} thread(s)"
+        where = f"{row['file']} on {combination(row)}"
         if row.get("elsewhere"):
             total = sum(row["placement"].values())
             others = [short(name) for name in row["placement"] if short(name) != short(row["provider"])]

@@ -150,25 +150,39 @@ def predict(
 
 @edge
 def report(
-    run: Annotated[Path | None, typer.Argument(help="A run; the newest one when none is given.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs; the newest one when none is given.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the comparison of several runs.")] = Path(),
+    csv: Annotated[bool, typer.Option("--csv", help="Print the run's report.csv on stdout.")] = False,
     json_output: Annotated[bool, JsonOption] = False,
     quiet: Annotated[bool, QuietOption] = False,
     verbose: Annotated[bool, VerboseOption] = False,
 ) -> None:
-    """Rebuild a run's report from what its folder holds.
+    """Rebuild a run's report from what its folder holds, or compare several runs.
+
+    One run: report.html, report.md, report.csv and report.json in its folder. Several: comparison.html and
+    comparison.md in the folder given by --output.
 
     Examples:
 
         compress report
 
         compress report runs/NAME --json
+
+        compress report runs/A runs/B runs/C --output compared/
     """
-    from compressor import runfolder
+    from compressor import device, runfolder
     from compressor.cli import show
-    from compressor.reporting import build
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    folder = runfolder.open_run(run) if run else runfolder.newest()
-    found = build.write(folder)
+    if runs and len(runs) > 1:
+        document = device.compare_runs(runs, output, console)
+        show.comparison(console, document, output)
+        console.document(document)
+        return
+    folder = runfolder.open_run(runs[0]) if runs else runfolder.newest()
+    found = device.rebuild(folder, console)
+    if csv:
+        print((folder.path / "report.csv").read_text(encoding="utf-8"), end="")
+        return
     show.report(console, folder, found)
     console.document(found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from compressor.benchmarking.regression import Findings
 from compressor.cli.console import Console
+from compressor.reporting import comparison as compared
 from compressor.reporting import markdown, table
 from compressor.runfolder import RunFolder
 
@@ -15,12 +17,20 @@ def report(console: Console, run: RunFolder, found: dict[str, Any]) -> None:
     console.result("")
     console.table(table.COLUMNS, table.cells(table.rows(found)))
     console.result("")
-    for line in (table.help_line(found), table.measured_on(found)):
+    for line in (*(entry["text"] for entry in found["verdicts"]), table.help_line(found), table.measured_on(found)):
         if line:
             console.result(line)
     for warning in found["warnings"]:
         console.result(f"Note: {warning}")
     console.result(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
+
+
+def comparison(console: Console, document: dict[str, Any], output: Path) -> None:
+    """Several runs side by side."""
+    console.table(compared.COLUMNS, compared.lines(document))
+    for warning in document["warnings"]:
+        console.result(f"Note: {warning}")
+    console.result(f"Written: {output / 'comparison.html'} and comparison.md")
 
 
 def plan(console: Console, planned: Any, estimate: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from compressor.benchmarking import rows
+from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import html, markdown
+from compressor.reporting import examples, html, markdown, mistakes, table
 from compressor.runfolder import RunFolder
 from compressor.runtime import finite, log, write_json, write_text
 
@@ -20,16 +21,30 @@ QUANTILES = 51
 """Points that a latency's distribution is drawn from: every 2 %."""
 
 
-def write(run: RunFolder) -> dict[str, Any]:
-    """Builds the report and writes `report.json`, `report.md` and, where jinja2 is there, `report.html`."""
+def write(run: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Builds the report and writes `report.json`, `.md`, `.csv` and, where jinja2 is there, `report.html`.
+
+    With the dataset at hand, pictures on which student and teacher disagree are stored in the run first, so that
+    the report has them when it is rebuilt elsewhere.
+    """
+    if dataset is not None:
+        _collect(run, dataset)
     report = build(run)
     write_json(run.report, report)
     write_text(run.path / "report.md", markdown.render(report))
+    write_text(run.path / "report.csv", table.csv(report))
     try:
-        write_text(run.path / "report.html", html.render(report))
+        write_text(run.path / "report.html", html.render(report, examples.embedded(run, report["examples"])))
     except MissingExtraError as error:
         log.warning("report.html was not written: %s", error)
     return report
+
+
+def _collect(run: RunFolder, dataset: Dataset) -> None:
+    teacher, student = mistakes.teacher(run), mistakes.shipped(run)
+    if teacher and student:
+        seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
+        examples.collect(run, dataset, *seen)
 
 
 def build(run: RunFolder) -> dict[str, Any]:
@@ -58,6 +73,9 @@ def build(run: RunFolder) -> dict[str, Any]:
         "shipped_seed": shipped["seed"] if shipped else None,
         "help": _help(cards, predictions),
         "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
+        "reliability": mistakes.reliability(run),
+        "confusion": mistakes.confusion(run, note["dataset"]["classes"]),
+        "examples": examples.stored(run),
         "benchmark_models": benchmark.get("models"),
         "verdicts": benchmark.get("verdicts", []),
         "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],

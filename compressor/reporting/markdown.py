@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compressor.benchmarking.rows import combination
 from compressor.reporting import table
 
 
@@ -22,6 +23,7 @@ def render(report: dict[str, Any]) -> str:
         f"{dataset['validation']} validation and {dataset['test']} test images. Figures are on test.",
         grid(table.COLUMNS, table.cells(table.rows(report))),
     ]
+    parts += [f"**{entry['text']}**" for entry in report["verdicts"]]
     parts += [line for line in (table.measured_on(report), table.help_line(report)) if line]
     parts += [f"**Note.** {warning}" for warning in report["warnings"]]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
@@ -29,6 +31,8 @@ def render(report: dict[str, Any]) -> str:
         parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report))]
     if report["benchmark"]:
         parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report))]
+    if lines := accuracy_lines(report["benchmark_models"] or {}):
+        parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
     versions = ", ".join(f"{k} {v}" for k, v in (report["versions"] or {}).items() if v)
     parts += ["## How", f"    {report['run']['command']}", f"Versions: {versions}."]
@@ -80,7 +84,7 @@ def benchmark_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """One line per measured combination; rows of an older benchmark have dashes for what it did not measure."""
     return [
         (
-            r["file"], f"{r['provider']}, batch {r['batch']}, {r['threads']} thread{'s' if r['threads'] > 1 else ''}",
+            r["file"], combination(r),
             number(r["p50_ms"], ".3f", " ms") + _span(r.get("p50_interval_ms")), _ratio(r.get("ratio")),
             number(r["p90_ms"], ".3f", " ms"), number(r["p99_ms"], ".3f", " ms"), number(r["throughput"], ".0f"),
             number(r["load_ms"], ".0f", " ms"), number(r["first_run_ms"], ".1f", " ms"), _memory(r),
@@ -124,13 +128,14 @@ def accuracy_lines(models: dict[str, Any]) -> list[tuple[str, ...]]:
             "–" if facts["macs"] is None else f"{facts['macs'] / 1e6:.1f} M",
             number(own.get("top1"), ".4f"), number(own.get("top5"), ".4f"), number(own.get("ece"), ".4f"),
             number((own.get("teacher") or {}).get("agreement"), ".3f"),
-            _gain(own.get("teacher")), _gain(own.get("fp32")),
+            gained(own.get("teacher")), gained(own.get("fp32")),
             ", ".join(f"{w['class']} {w['top1']:.2f}" for w in own.get("worst", [])[:3]) or "–",
         ))  # fmt: skip
     return lines
 
 
-def _gain(paired: dict[str, Any] | None) -> str:
+def gained(paired: dict[str, Any] | None) -> str:
+    """A paired gain in points, with its interval and McNemar's p."""
     if paired is None:
         return "–"
     points = 100 * paired["top1_gain"]

@@ -164,7 +164,7 @@ def test_a_machine_that_stays_busy_is_flagged_not_measured_for_ever(monkeypatch:
     assert len(children.calls) == 3 * 2 + 2
     assert [row["noisy"] for row in rows.values()] == [True, True]
     said = " ".join(warnings(list(rows.values())))
-    assert "a on cpu, batch 4, 1 thread(s) is noisy" in said
+    assert "a on cpu, batch 4, 1 thread is noisy" in said
     assert "it was measured again and stayed so" in said
 
 
@@ -231,7 +231,7 @@ def test_nodes_that_fell_back_are_named() -> None:
     providers.check_placement(placed, "CUDAExecutionProvider", "m.onnx")
     row = summarise("m.onnx", "cuda", 1, [answer(1.0, placement=placed, elsewhere=left)]) | {"remeasured": 0}
     assert warnings([row]) == [
-        "m.onnx on cuda, batch 4, 1 thread(s): 3 of 5 nodes run on cpu instead: Gather (2), Shape (1)."
+        "m.onnx on cuda, batch 4, 1 thread: 3 of 5 nodes run on cpu instead: Gather (2), Shape (1)."
     ]
     assert warnings([summarise("m", "cpu", 1, [answer(1.0)])]) == []
 
