@@ -20,7 +20,9 @@ class BenchmarkConfig(BaseModel):
     """Fresh child processes per combination, interleaved between the combinations. With fewer than 3 nothing is
     decided between two files."""
     max_processes: int = Field(default=15, ge=1)
-    """Processes are added to a comparison that is undecided, up to this many."""
+    """Processes are added to a comparison that is undecided or too wide, up to this many."""
+    half_width: float = Field(default=0.05, gt=0)
+    """Half of a ratio's 95 % interval, as a share of it, that is aimed at."""
     samples: int = Field(default=662, ge=10)
     """Timed calls per combination, over all its processes; 662 support a p99, 64 a p90."""
     warmup_seconds: float = Field(default=0.5, ge=0)

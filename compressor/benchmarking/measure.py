@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor.artifact import providers
+from compressor.artifact import metadata, providers
 from compressor.artifact.session import Artifact, load
 from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.errors import ArtifactError, CompressorError, ProviderError
+from compressor.errors import CompressorError, ProviderError
 from compressor.runtime import Progress, versions
 
 
@@ -46,15 +46,12 @@ def describe(files: dict[str, Path]) -> dict[str, dict[str, Any]]:
 
 def _describe(artifact: Artifact) -> dict[str, Any]:
     facts: dict[str, Any] = {"bytes": artifact.path.stat().st_size, "batch": artifact.batch}
-    try:
-        about = artifact.metadata
-    except ArtifactError:
-        shape = artifact.input_shape
-        if len(shape) != 4 or not all(isinstance(side, int) for side in shape[2:]):
-            raise
-        missing = dict.fromkeys(("name", "role", "precision", "macs", "params", "temperature"))
-        return facts | missing | {"size": shape[3]}
     keys = ("name", "role", "precision", "macs", "params", "temperature")
+    shape = artifact.input_shape
+    foreign = metadata.KEY not in artifact.session.get_modelmeta().custom_metadata_map
+    if foreign and len(shape) == 4 and all(isinstance(side, int) for side in shape[2:]):
+        return facts | dict.fromkeys(keys) | {"size": shape[3]}
+    about = artifact.metadata
     return facts | {key: getattr(about, key) for key in keys} | {"size": about.preprocessing.size}
 
 
@@ -101,7 +98,8 @@ def measure(
     """One row per cell, with its ratio to the row of `against` (the first label) of the same combination.
 
     The cells take turns, so that a drift of the machine hits all alike. After `config.processes` rounds those
-    comparisons that are undecided go on, each together with its reference, up to `config.max_processes`.
+    comparisons that are undecided, or wider than `config.half_width`, go on, each together with its reference, up to
+    `config.max_processes`.
 
     Raises:
         ProviderError: a provider took no node, or could not start.
@@ -117,7 +115,7 @@ def measure(
         extra = config.max_processes - config.processes
         with progress.bar("until it is decided", max(extra, 0)) as bar:
             for _ in range(extra):
-                undecided = [c for c, r in pairs.items() if r and session.ratio(c, r).verdict == "undecided"]
+                undecided = [c for c, r in pairs.items() if r and session.open(c, r)]
                 needed = [c for c in todo if c in undecided or c in [pairs[u] for u in undecided]]
                 if not needed:
                     break
@@ -172,6 +170,11 @@ class _Session:
             if bar:
                 bar.advance(note=f"{cell.label} · {cell.provider}")
         return found
+
+    def open(self, cell: Cell, other: Cell) -> bool:
+        """Whether more processes are wanted: no verdict yet, or an interval wider than asked for."""
+        found = self.ratio(cell, other)
+        return found.verdict == "undecided" or found.half_width > self.config.half_width
 
     def ratio(self, cell: Cell, other: Cell) -> compare.Ratio:
         """Over the rounds that both took part in: every cell starts in the first and never comes back."""

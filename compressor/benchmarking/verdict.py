@@ -11,6 +11,7 @@ Worth = Literal["worth it", "a trade", "not worth it", "undecided"]
 SMALLER = 0.9
 """A file or a process that needs at most this share counts as smaller; at least 1 / 0.9 of it as larger."""
 SIGNIFICANT = 0.05
+NOT_COMPARED = "accuracy not compared (give --data)"
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -70,6 +71,7 @@ def _one(document: dict[str, Any], label: str, other: str, provider: str) -> tup
         memory=own["peak_rss_mb"] / base["peak_rss_mb"] if measured_memory else None,
         accuracy=paired or None,
         noisy=bool(own["noisy"] or base["noisy"]),
+        unknown="accuracy unknown: random weights" if "sketch" in (facts["role"], others["role"]) else NOT_COMPARED,
     )
 
 
@@ -81,7 +83,13 @@ def turned(speed: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(
-    *, speed: dict[str, Any], size: float, memory: float | None, accuracy: dict[str, Any] | None, noisy: bool = False
+    *,
+    speed: dict[str, Any],
+    size: float,
+    memory: float | None,
+    accuracy: dict[str, Any] | None,
+    noisy: bool = False,
+    unknown: str = NOT_COMPARED,
 ) -> tuple[Worth, str]:
     """The verdict and its reasons.
 
@@ -94,6 +102,7 @@ def judge(
         size, memory: bytes and peak memory over the other's; memory None where it was not measured.
         accuracy: `top1_gain` and `mcnemar_p` against the other; None where it was not measured.
         noisy: something disturbed the timing.
+        unknown: what is said where the accuracy is None.
     """
     parts = [_speed_text(speed), f"{size:.2f}× the size"]
     if memory is not None:
@@ -105,7 +114,7 @@ def judge(
         points = f"{100 * accuracy['top1_gain']:+.1f}".replace("-", "−")
         parts.append(f"{points} points" + ("" if sure else " (within noise)"))
     else:
-        parts.append("accuracy not compared (give --data)")
+        parts.append(unknown)
     if noisy:
         parts.append("timed on a busy machine")
     smaller = size <= SMALLER or (memory is not None and memory <= SMALLER)

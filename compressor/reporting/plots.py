@@ -15,6 +15,9 @@ COLORS = {"teacher": "#b45309", "assistant": "#7c3aed", "baseline": "#6b7280", "
 DASHES = {"baseline": "6 4", "assistant": "9 3 2 3", "fp16": "2 3", "int8": "6 3"}
 _OTHERS = ("#0b6bcb", "#b45309", "#0f8a5f", "#be185d", "#7c3aed", "#6b7280")
 
+FEW = 10
+"""Images below which a bin's accuracy is chance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
@@ -132,7 +135,7 @@ def latencies(report: dict[str, Any]) -> Plot | None:
 def reliability(report: dict[str, Any]) -> Plot | None:
     """Accuracy against confidence, of teacher, student and its quantised files."""
     series = [
-        Series(label=entry["label"], points=[(b["confidence"], b["accuracy"]) for b in entry["bins"]], marks=True,
+        Series(label=entry["label"], points=[(b["confidence"], b["accuracy"]) for b in _filled(entry["bins"])], marks=True,
                color=_color(entry["kind"]), dash=DASHES.get(entry["kind"], ""))
         for entry in report.get("reliability", [])
     ]  # fmt: skip
@@ -140,9 +143,15 @@ def reliability(report: dict[str, Any]) -> Plot | None:
         return None
     x, y = svg.Axis(label="confidence", low=0, high=1), svg.Axis(label="accuracy", low=0, high=1)
     remark = ("Per bin of confidence, how often the model is right on test, before calibration. On the dotted line it is "
-              "as right as it says; below it is overconfident.")  # fmt: skip
+              "as right as it says; below it is overconfident. Bins of fewer than 10 images are left out.")  # fmt: skip
     return Plot(name="reliability", title="Reliability", remark=remark, keys=_keys(series),
                 drawing=svg.plot("reliability", "Reliability diagram", series, x, y, diagonal=True))  # fmt: skip
+
+
+def _filled(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The bins whose accuracy means something; all of them where no more than one would be left."""
+    kept = [b for b in bins if b["count"] >= FEW]
+    return kept if len(kept) > 1 else bins
 
 
 def confusion(report: dict[str, Any]) -> Plot | None:

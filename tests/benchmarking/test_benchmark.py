@@ -18,7 +18,7 @@ from compressor.benchmarking import contention, host, measure
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, cells
 from compressor.benchmarking.rows import percentiles, summarise, warnings
-from compressor.errors import CompressorError, ProviderError
+from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.runtime import Silent
 from tests.conftest import compress
 
@@ -177,6 +177,21 @@ def test_a_file_is_measured_in_a_child_of_its_own(run: Path) -> None:
         assert 0 < row["p50_ms"] < row["first_run_ms"] + 1e3
         assert 20 < row["load_rss_mb"] <= row["peak_rss_mb"] < 1000
         assert set(row["placement"]) == {"CPUExecutionProvider"}
+
+
+def test_a_file_from_elsewhere_is_measured_when_its_input_says_its_size(run: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(run / "student.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    facts = measure.describe({"foreign": tmp_path / "foreign.onnx"})["foreign"]
+    assert facts["role"] is None
+    assert facts["size"] == 32
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    dimensions[2].dim_param = dimensions[3].dim_param = "side"
+    onnx.save(model, tmp_path / "any.onnx")
+    with pytest.raises(ArtifactError, match="has no compressor metadata"):
+        measure.describe({"any": tmp_path / "any.onnx"})
 
 
 def test_a_child_that_dies_is_one_sentence(tmp_path: Path) -> None:

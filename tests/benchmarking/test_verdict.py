@@ -224,6 +224,15 @@ def test_a_timm_model_is_exported_on_the_fly(workdir: Path) -> None:
     assert document["rows"][0]["samples"] == 10
 
 
+def test_random_weights_have_no_accuracy_to_compare() -> None:
+    changed = document()
+    changed["models"][INT8]["role"] = "sketch"
+    changed["models"][INT8]["accuracy"] = None
+    said = {entry["file"]: entry for entry in verdict.verdicts(changed)}
+    assert said[INT8]["worth"] == "undecided"
+    assert "accuracy unknown: random weights" in said[INT8]["text"]
+
+
 @pytest.mark.usefixtures("workdir")
 def test_a_name_that_is_nothing_says_what_it_could_be(monkeypatch: pytest.MonkeyPatch) -> None:
     result = compress("benchmark", "resnet5")
