@@ -170,7 +170,8 @@ def _recipe_data(model: Path) -> DataConfig | None:
     """What the run that `model` lies in says about its data."""
     for folder in (model, *model.parents):
         if (folder / "run.json").is_file() and (folder / "recipe.yaml").is_file():
-            return load_recipe(folder / "recipe.yaml").data
+            # Evaluation reads labels: images without any, which may be gone by now, are none of its business.
+            return load_recipe(folder / "recipe.yaml").data.model_copy(update={"unlabeled": None})
     return None
 
 

@@ -60,7 +60,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
 
 
 def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
-    counts = {name: len(dataset.splits[name]) for name in ("train", "validation", "test")}
+    counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return {"name": dataset.name, "classes": dataset.classes, **counts, "fingerprint": dataset.fingerprint}
 
 
@@ -107,8 +107,13 @@ def _train_one(
     guide = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
+        frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+        if "unlabeled" in dataset.splits:
+            chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
+            dataset = dataset.with_unlabeled(chosen)
+            progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
         guide = chain.prepare_teacher(
-            teacher.as_teacher(calibrate=recipe.teacher.calibrate), dataset, stage.config, epochs=stage.epochs,
+            frozen, dataset, stage.config, epochs=stage.epochs,
             label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
         )  # fmt: skip
     return chain.run_stage(

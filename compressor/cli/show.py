@@ -29,12 +29,13 @@ def plan(console: Console, planned: Any, estimate: dict[str, Any]) -> None:
     console.result(
         f"{dataset.name}: {len(dataset.classes)} classes ({names}); {len(dataset.splits['train'])} training, "
         f"{len(dataset.splits['validation'])} validation, {len(dataset.splits['test'])} test images; "
-        f"{dataset.image_size} px"
+        + (f"{estimate['dataset']['unlabeled']} unlabelled; " if estimate["dataset"]["unlabeled"] else "")
+        + f"{dataset.image_size} px"
     )
-    header = ("stage", "model", "weights", "objective", "parameters", "MACs", "epochs", "seeds", "time")
+    header = ("stage", "model", "weights", "objective", "teacher", "parameters", "MACs", "epochs", "seeds", "time")
     lines: list[tuple[str, ...]] = [
         (
-            s["role"], s["model"], s["weights"], s["objective"], f"{s['params'] / 1e6:.2f} M",
+            s["role"], s["model"], s["weights"], s["objective"], s["teacher_is"], f"{s['params'] / 1e6:.2f} M",
             f"{s['macs'] / 1e6:.1f} M", str(s["epochs"]), str(s["seeds"]), f"{s['seconds'] / 60:.1f} min",
         )
         for s in estimate["stages"]

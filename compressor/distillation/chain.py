@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
@@ -261,6 +262,15 @@ def prepare_teacher(
     except CompressorError as error:
         progress.say(f"the teacher stays live: {error}")
         return teacher
+
+
+def confident(teacher: FrozenTeacher, dataset: Dataset, threshold: float, device: torch.device) -> NDArray[np.int64]:
+    """The unlabelled samples on which the teacher's calibrated top probability reaches `threshold` (0 … 1)."""
+    indices = dataset.splits["unlabeled"]
+    if threshold == 0:
+        return indices
+    seen = predict_model(teacher.to(device).model, dataset, "unlabeled", teacher.preprocessing, device=device)
+    return indices[metrics.confidence(seen.logits, teacher.temperature) >= threshold]
 
 
 def rehearse(
