@@ -66,3 +66,26 @@ def evaluation(console: Console, found: dict[str, Any]) -> None:
     worst = sorted((v, c) for c, v in found["per_class"].items() if v is not None)[:5]
     console.result("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     console.result(f"on {found['samples']} images ({found['split']} of {found['data']})")
+    if "shift" in found:
+        console.result("")
+        shift(console, found)
+
+
+def shift(console: Console, found: dict[str, Any]) -> None:
+    """Accuracy under damage, per model, with its worst class and how many of the teacher's mistakes it copies."""
+    classes = list(found["per_class"])
+    roles = list(found["shift"][0]["models"])
+
+    def cell(own: dict[str, Any]) -> str:
+        worst = min((v, c) for v, c in zip(own["per_class"], classes, strict=True) if v is not None)
+        copied = own["copied_mistakes"]
+        share = f", copies {copied['share']:.0%}" if copied and copied["share"] is not None else ""
+        return f"{own['top1']:.3f} (ECE {own['ece']:.2f}, worst {worst[1]} {worst[0]:.2f}{share})"
+
+    lines = [
+        (f"{row['kind']} {row['strength'] or ''}".strip(), *(cell(row["models"][role]) for role in roles))
+        for row in found["shift"]
+    ]
+    console.table(("damage", *roles), lines)
+    if "teacher" in roles:
+        console.result("copies: the share of the teacher's mistakes that are made too, with the same wrong class.")
