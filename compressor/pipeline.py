@@ -17,6 +17,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result
+from compressor.distillation.fit import Teacher
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -38,7 +39,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         name=run.path.name,
         status="running",
         recipe=recipe.fingerprint,
-        dataset=_dataset_entry(dataset),
+        dataset=dataset_entry(dataset),
         seeds=[recipe.seed + k for k in range(recipe.seeds)],
         versions=versions(),
         host=host.fingerprint(),
@@ -59,7 +60,8 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         raise
 
 
-def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
+def dataset_entry(dataset: Dataset) -> dict[str, Any]:
+    """What `run.json` and the report say of the data."""
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return {"name": dataset.name, "classes": dataset.classes, **counts, "fingerprint": dataset.fingerprint}
 
@@ -71,7 +73,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
     teacher: Result | None = None
     for index in range(len(planned.stages)):
         if teacher is not None:
-            planned = _decide_precision(planned, run, teacher, device, progress)
+            planned = decide_precision(planned, run, teacher, device, progress)
         stage = planned.stages[index]
         for seed in stage.seeds:
             folder = run.stage(stage.index, stage.role, stage.model, seed)
@@ -100,22 +102,14 @@ def _train_one(
     device: Accelerator,
     progress: Progress,
 ) -> Result:
-    recipe, dataset = planned.recipe, planned.dataset
+    dataset = planned.dataset
     first = begin(planned, stage, seed, device.device)
     if first.notice:
         progress.say(first.notice)
     guide = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
-        if "unlabeled" in dataset.splits:
-            chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
-            dataset = dataset.with_unlabeled(chosen)
-            progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
-        guide = chain.prepare_teacher(
-            frozen, dataset, stage.config, epochs=stage.epochs,
-            label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
-        )  # fmt: skip
+        dataset, guide = guided(planned, stage, teacher, device, progress)
     return chain.run_stage(
         first,
         dataset,
@@ -130,7 +124,24 @@ def _train_one(
     )
 
 
-def _decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
+def guided(
+    planned: Plan, stage: Stage, teacher: Result, device: Accelerator, progress: Progress
+) -> tuple[Dataset, Teacher]:
+    """What a taught stage learns from (unlabelled images among it) and the teacher, stored or live."""
+    recipe, dataset = planned.recipe, planned.dataset
+    frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+    if "unlabeled" in dataset.splits:
+        chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
+        dataset = dataset.with_unlabeled(chosen)
+        progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
+    guide = chain.prepare_teacher(
+        frozen, dataset, stage.config, epochs=stage.epochs,
+        label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
+    )  # fmt: skip
+    return dataset, guide
+
+
+def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
     """Measures once in which precision the teacher answers fastest, and writes it into the recipe for a resume."""
     recipe = planned.recipe
     if recipe.stage.targets.precision != "auto":

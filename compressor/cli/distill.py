@@ -70,7 +70,7 @@ def distill(
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     given: dict[str, Any] = {
         "teacher.model": teacher, "student.model": student, "data.source": data, "data.unlabeled": unlabeled,
-        "assistants": _names(assistants), "baseline": baseline, "stage.epochs": epochs,
+        "assistants": names(assistants), "baseline": baseline, "stage.epochs": epochs,
         "stage.batch_size": batch_size, "data.image_size": image_size, "data.limit": limit,
         "seed": seed, "seeds": seeds, "stage.targets.cache_limit": cache_limit,
         "stage.targets.views": int(views) if views and views.isdigit() else views,
@@ -141,7 +141,8 @@ def export(
     console.document(entries)
 
 
-def _names(text: str | None) -> list[str] | str | None:
+def names(text: str | None) -> list[str] | str | None:
+    """`none`, or a list: resnet34,resnet18."""
     if text is None or text == "none":
         return text
     return [name.strip() for name in text.split(",") if name.strip()]

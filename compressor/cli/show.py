@@ -47,6 +47,26 @@ def plan(console: Console, planned: Any, estimate: dict[str, Any]) -> None:
     )
 
 
+def tuning(console: Console, found: dict[str, Any]) -> None:
+    """What `compress tune` found: the best trials, the recipe's own among them."""
+    trials = found["trials"]
+    own = found["own"]["params"]
+    best = sorted((t for t in trials if t["state"] == "complete"), key=lambda t: (-t["top1"], t["nll"]))
+    shown = best[:5] + [t for t in best[5:] if t["params"] == own]
+    lines = [
+        (str(t["number"]), f"{t['top1']:.4f}", f"{t['nll']:.4f}", *(f"{v:.3g}" for v in t["params"].values()),
+         "the recipe's own" if t["params"] == own else "")
+        for t in shown
+    ]  # fmt: skip
+    console.table(("trial", "validation", "NLL", *own, ""), lines)
+    stopped = len(trials) - len(best)
+    console.result(
+        f"{len(trials)} trials, {stopped} stopped early. The best of many is flattered by its validation figure: "
+        "test decides."
+    )
+    console.result(f"Next: compress distill --recipe {found['recipe']}")
+
+
 def exports(console: Console, entries: list[dict[str, Any]]) -> None:
     """What `compress export` made."""
     console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": entries}))

@@ -165,6 +165,22 @@ def _without_head(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> dict
     return {k: v for k, v in state_dict.items() if k not in head}
 
 
+def job_for(begin: Start, config: StageConfig, *, label: str, epochs: int, seed: int, teacher: Teacher | None) -> Job:
+    """What training `begin` is; without a teacher the objective is the hard labels alone."""
+    if teacher is None:
+        config = config.model_copy(update={"objective": without_teacher(config.objective)})
+    return Job(
+        label=label,
+        config=config,
+        epochs=epochs,
+        seed=seed,
+        preprocessing=begin.preprocessing,
+        teacher=teacher,
+        finetuning=begin.training == "finetune",
+        fresh_head=begin.fresh_head,
+    )
+
+
 def run_stage(
     begin: Start,
     dataset: Dataset,
@@ -182,20 +198,10 @@ def run_stage(
 
     Without a teacher the objective is the hard labels alone.
     """
-    if teacher is None:
-        config = config.model_copy(update={"objective": without_teacher(config.objective)})
     model, trained = begin.model, None
     if begin.training != "none" and epochs > 0:
-        job = Job(
-            label=f"{role} {begin.architecture.name}",
-            config=config,
-            epochs=epochs,
-            seed=seed,
-            preprocessing=begin.preprocessing,
-            teacher=teacher,
-            finetuning=begin.training == "finetune",
-            fresh_head=begin.fresh_head,
-        )
+        label = f"{role} {begin.architecture.name}"
+        job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -284,12 +290,7 @@ def rehearse(
     accelerator: Accelerator,
 ) -> float:
     """Seconds that the stage would take, from a few real steps; the model's weights are moved by them."""
-    if teacher is None:
-        config = config.model_copy(update={"objective": without_teacher(config.objective)})
-    job = Job(
-        label="rehearsal", config=config, epochs=epochs, seed=seed, preprocessing=begin.preprocessing,
-        teacher=teacher, finetuning=begin.training == "finetune",
-    )  # fmt: skip
+    job = job_for(begin, config, label="rehearsal", epochs=epochs, seed=seed, teacher=teacher)
     return estimate_seconds(begin.model, dataset, job, accelerator)
 
 
