@@ -16,7 +16,7 @@ from compressor.benchmarking.measure import document
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
-from compressor.distillation.chain import Result
+from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
@@ -109,7 +109,7 @@ def _train_one(
     guide = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        dataset, guide = guided(planned, stage, teacher, device, progress)
+        dataset, guide = guided(planned, stage, first, teacher, device, progress)
     return chain.run_stage(
         first,
         dataset,
@@ -125,7 +125,7 @@ def _train_one(
 
 
 def guided(
-    planned: Plan, stage: Stage, teacher: Result, device: Accelerator, progress: Progress
+    planned: Plan, stage: Stage, first: Start, teacher: Result, device: Accelerator, progress: Progress
 ) -> tuple[Dataset, Teacher]:
     """What a taught stage learns from (unlabelled images among it) and the teacher, stored or live."""
     recipe, dataset = planned.recipe, planned.dataset
@@ -135,7 +135,7 @@ def guided(
         dataset = dataset.with_unlabeled(chosen)
         progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
     guide = chain.prepare_teacher(
-        frozen, dataset, stage.config, epochs=stage.epochs,
+        frozen, first, dataset, stage.config, epochs=stage.epochs,
         label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
     )  # fmt: skip
     return dataset, guide

@@ -121,7 +121,7 @@ def _attempt(
     digest = hashlib.blake2b(json.dumps(trial.params, sort_keys=True).encode(), digest_size=6).hexdigest()
     folder = run.path / "trials" / digest
     first = begin(planned, stage, stage.seeds[0], device.device)
-    dataset, guide = pipeline.guided(planned, replace(stage, config=config), teacher, device, progress)
+    dataset, guide = pipeline.guided(planned, replace(stage, config=config), first, teacher, device, progress)
     job = chain.job_for(
         first, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0], teacher=guide
     )

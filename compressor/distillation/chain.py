@@ -17,7 +17,7 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import state, targets
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
-from compressor.distillation.teacher import FrozenTeacher
+from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.errors import CheckpointError, CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
@@ -239,6 +239,7 @@ def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, dev
 
 def prepare_teacher(
     teacher: FrozenTeacher,
+    student: Start,
     dataset: Dataset,
     config: StageConfig,
     *,
@@ -256,9 +257,11 @@ def prepare_teacher(
     if not config.targets.store or not wanted or wanted - STORABLE:
         return teacher
     dense = objective.dist is not None or bool(objective.kd and objective.kd.standardize)
+    wiring = wire(student.model, student.preprocessing.size, teacher, objective)
     store, about = targets.describe(
-        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense
-    )
+        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense,
+        attention=wiring.teacher_taps, power=wiring.power,
+    )  # fmt: skip
     views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
     try:
         return targets.fill(

@@ -244,6 +244,7 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
         said = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
         signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
         signals["teacher_maps"] = run.wiring.teacher_maps(said)
+        signals["teacher_attention"] = run.wiring.teacher_attention(said)
     with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
         outputs = run.student(images)
     loss, parts = run.objective(
