@@ -38,10 +38,10 @@ ROWS: dict[str, dict[str, Any] | None] = {
 }
 
 SETTINGS: dict[str, list[str]] = {
-    "digits": ["teacher.model=resnet50", "student.model=mobilenetv3_large_100", "data.source=digits"],
+    "digits": ["teacher.model=resnet50", "student.model=mobilenetv3_small_100", "data.source=digits"],
     "cifar10": [
-        "teacher.model=resnet18", "student.model=mobilenetv3_small_050", "data.image_size=32", "data.limit=5000",
-        "teacher.stem=stride1", "student.stem=stride1", "teacher.epochs=12", "stage.epochs=20",
+        "teacher.model=resnet18", "student.model=mobilenetv3_small_050", "data.image_size=32", "data.limit=4000",
+        "teacher.epochs=10", "stage.epochs=10",
     ],
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ Beside `pipeline.py`, which is the street of `distill`; torch is only loaded for
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from compressor import runfolder
 from compressor.artifact import session
-from compressor.artifact.preprocessing import open_image, to_pixels
+from compressor.artifact.preprocessing import Preprocessing, open_image, to_pixels
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
@@ -23,13 +24,17 @@ from compressor.data.folder import SUFFIXES
 from compressor.data.load import SOURCES, load_dataset
 from compressor.errors import CompressorError, MissingExtraError, UsageError
 from compressor.evaluation import metrics
-from compressor.evaluation.predictions import Predictions, check_classes, predict_artifact
+from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
+from compressor.evaluation.shift import under_shift
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build, comparison
 from compressor.runfolder import RunFolder
 from compressor.runtime import Progress, cache_dir, require, write_text
 
 Config = TypeVar("Config", bound=BaseModel)
+
+_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
+"""Keys that take several values, and the options that give them; the others have one name."""
 
 
 def checked(kind: type[Config], **values: Any) -> Config:
@@ -40,7 +45,8 @@ def checked(kind: type[Config], **values: Any) -> Config:
         lines = []
         for e in error.errors():
             key = str(e["loc"][0]) if e["loc"] else "?"
-            lines.append(f"--{key.rstrip('s') if key != 'samples' else key} {e.get('input')!r}: {e['msg']}")
+            option = _OPTIONS.get(key, key.replace("_", "-"))
+            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
         raise UsageError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -55,8 +61,25 @@ def numbers(text: str, option: str) -> list[int]:
     return found
 
 
-def evaluate(model: str | None, *, data: str | None, split: str, provider: str, progress: Progress) -> dict[str, Any]:
-    """Metrics of an ONNX file, a run's exported student, or a checkpoint.
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be evaluated, wherever it comes from."""
+
+    path: Path
+    logits: Logits
+    preprocessing: Preprocessing
+    classes: list[str]
+    temperature: float | None
+    trained_on: dict[str, Any] | None
+
+
+def evaluate(
+    model: str | None, *, data: str | None, split: str, provider: str, shift: bool = False, progress: Progress
+) -> dict[str, Any]:
+    """Metrics of an ONNX file, a run's student, or a checkpoint.
+
+    With `shift`, the same under noise, blur, brightness and JPEG damage (`shift`: see `under_shift`); of a run
+    its teacher and baseline too.
 
     Raises:
         UsageError: no such model or split, or the data has to be named.
@@ -65,33 +88,57 @@ def evaluate(model: str | None, *, data: str | None, split: str, provider: str, 
         raise UsageError(f"unknown split '{split}' (available: auto, train, validation, test, all)")
     if model is None:
         run = runfolder.newest()
-        model = str(run.artifact("fp32") if run.artifact("fp32").is_file() else run.path)
+        model = str(run.artifact("fp32") if run.artifact("fp32").is_file() and not shift else run.path)
     path = Path(model)
+    if path.suffix != ".onnx" and not path.exists():
+        path = runfolder.open_run(path).path
+    subject = _subject(path, provider)
+    dataset, split = data_for(path, subject.trained_on, data, split, progress)
+    check_classes(subject.classes, dataset, str(path))
+    seen = predict(subject.logits, dataset, split, subject.preprocessing)
+    found: dict[str, Any] = {"model": model, "data": dataset.name, "split": split}
+    found |= _figures(seen, dataset.classes, subject.temperature)
+    if shift:
+        several = {role: _subject(stage, provider) for role, stage in _roles(path).items()} or {"model": subject}
+        models = {role: (own.logits, own.preprocessing) for role, own in several.items()}
+        found["shift"] = under_shift(models, dataset, split, progress)
+    return found
+
+
+def _subject(path: Path, provider: str) -> Subject:
     if path.suffix == ".onnx":
         require("onnxruntime")
         artifact = session.load(path, provider=provider)
-        metadata = artifact.metadata
-        dataset, split = data_for(path, metadata.dataset, data, split, progress)
-        seen = predict_artifact(artifact, dataset, split)
-        temperature = metadata.temperature
-    else:
-        seen, dataset, split, temperature = _evaluate_checkpoint(path, data, split, progress)
-    return {"model": model, "data": dataset.name, "split": split, **_figures(seen, dataset.classes, temperature)}
-
-
-def _evaluate_checkpoint(
-    path: Path, data: str | None, split: str, progress: Progress
-) -> tuple[Predictions, Dataset, str, float | None]:
+        about = artifact.metadata
+        return Subject(
+            path=path, logits=lambda pixels: artifact.logits(pixels, about.preprocessing),
+            preprocessing=about.preprocessing, classes=about.classes, temperature=about.temperature,
+            trained_on=about.dataset,
+        )  # fmt: skip
     require("torch", "timm", "safetensors")
-    from compressor.evaluation.torch_predictor import predict_model
+    from compressor.evaluation.torch_predictor import logits_of
     from compressor.models import checkpoint
 
-    if not path.exists():
-        path = runfolder.open_run(path).path
     model, card = checkpoint.load(path)
-    dataset, split = data_for(path, card.dataset, data, split, progress)
-    check_classes(card.classes, dataset, str(path))
-    return predict_model(model, dataset, split, card.preprocessing), dataset, split, card.temperature
+    return Subject(
+        path=path, logits=logits_of(model, card.preprocessing), preprocessing=card.preprocessing,
+        classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
+    )  # fmt: skip
+
+
+def _roles(path: Path) -> dict[str, Path]:
+    """Role → stage folder of a run's teacher, baseline and student, of the seed that ships; else nothing."""
+    if not (path / "run.json").is_file():
+        return {}
+    run = RunFolder(path)
+    card = run.student.with_suffix(".json")
+    seed = json.loads(card.read_text())["seed"] if card.is_file() else None
+    found: dict[str, Path] = {}
+    for folder in run.stages():
+        role = folder.parent.name.split("-")[1]
+        if role in ("teacher", "baseline", "student") and (role not in found or folder.name == f"seed{seed}"):
+            found[role] = folder
+    return found
 
 
 def _figures(seen: Predictions, classes: list[str], temperature: float | None) -> dict[str, Any]:
@@ -136,11 +183,12 @@ def _recipe_data(model: Path) -> DataConfig | None:
     """What the run that `model` lies in says about its data."""
     for folder in (model, *model.parents):
         if (folder / "run.json").is_file() and (folder / "recipe.yaml").is_file():
-            return load_recipe(folder / "recipe.yaml").data
+            # Evaluation reads labels: images without any, which may be gone by now, are none of its business.
+            return load_recipe(folder / "recipe.yaml").data.model_copy(update={"unlabeled": None})
     return None
 
 
-def predict(model: str, names: list[str], *, top: int, provider: str) -> list[dict[str, Any]]:
+def label(model: str, names: list[str], *, top: int, provider: str) -> list[dict[str, Any]]:
     """Per image its `top` classes with calibrated probabilities, or why it could not be read.
 
     Raises:

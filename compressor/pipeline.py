@@ -16,7 +16,8 @@ from compressor.benchmarking.measure import document
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
-from compressor.distillation.chain import Result
+from compressor.distillation.chain import Result, Start
+from compressor.distillation.fit import Teacher
 from compressor.measuring import complete
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
@@ -39,7 +40,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         name=run.path.name,
         status="running",
         recipe=recipe.fingerprint,
-        dataset=_dataset_entry(dataset),
+        dataset=dataset_entry(dataset),
         seeds=[recipe.seed + k for k in range(recipe.seeds)],
         versions=versions(),
         host=host.fingerprint(),
@@ -68,8 +69,9 @@ def _measured(planned: Plan, files: dict[str, Path], progress: Progress) -> dict
     return complete(timed, seen, dataset.classes, f"{dataset.fingerprint}/test")
 
 
-def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
-    counts = {name: len(dataset.splits[name]) for name in ("train", "validation", "test")}
+def dataset_entry(dataset: Dataset) -> dict[str, Any]:
+    """What `run.json` and the report say of the data."""
+    counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return {"name": dataset.name, "classes": dataset.classes, **counts, "fingerprint": dataset.fingerprint}
 
 
@@ -80,7 +82,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
     teacher: Result | None = None
     for index in range(len(planned.stages)):
         if teacher is not None:
-            planned = _decide_precision(planned, run, teacher, device, progress)
+            planned = decide_precision(planned, run, teacher, device, progress)
         stage = planned.stages[index]
         for seed in stage.seeds:
             folder = run.stage(stage.index, stage.role, stage.model, seed)
@@ -109,17 +111,14 @@ def _train_one(
     device: Accelerator,
     progress: Progress,
 ) -> Result:
-    recipe, dataset = planned.recipe, planned.dataset
+    dataset = planned.dataset
     first = begin(planned, stage, seed, device.device)
     if first.notice:
         progress.say(first.notice)
     guide = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        guide = chain.prepare_teacher(
-            teacher.as_teacher(calibrate=recipe.teacher.calibrate), dataset, stage.config, epochs=stage.epochs,
-            label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
-        )  # fmt: skip
+        dataset, guide = guided(planned, stage, first, teacher, device, progress)
     return chain.run_stage(
         first,
         dataset,
@@ -134,7 +133,24 @@ def _train_one(
     )
 
 
-def _decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
+def guided(
+    planned: Plan, stage: Stage, first: Start, teacher: Result, device: Accelerator, progress: Progress
+) -> tuple[Dataset, Teacher]:
+    """What a taught stage learns from (unlabelled images among it) and the teacher, stored or live."""
+    recipe, dataset = planned.recipe, planned.dataset
+    frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+    if "unlabeled" in dataset.splits:
+        chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
+        dataset = dataset.with_unlabeled(chosen)
+        progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
+    guide = chain.prepare_teacher(
+        frozen, first, dataset, stage.config, epochs=stage.epochs,
+        label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
+    )  # fmt: skip
+    return dataset, guide
+
+
+def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
     """Measures once in which precision the teacher answers fastest, and writes it into the recipe for a resume."""
     recipe = planned.recipe
     if recipe.stage.targets.precision != "auto":

@@ -92,7 +92,8 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
             "teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset, named)})
         }
     )
-    return Plan(recipe=resolved, dataset=dataset, stages=tuple(_stages(resolved, named, student, assistants)))
+    stages = tuple(_stages(resolved, dataset, named, student, assistants))
+    return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
 
 def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
@@ -116,7 +117,7 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
             )
 
 
-def _stages(recipe: Recipe, teacher: str, student: str, assistants: list[str]) -> Iterator[Stage]:
+def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assistants: list[str]) -> Iterator[Stage]:
     seeds = tuple(range(recipe.seed, recipe.seed + recipe.seeds))
     rows = [("teacher", teacher, seeds[:1]), *(("assistant", a, seeds[:1]) for a in assistants)]
     rows.append(("student", student, seeds))
@@ -124,8 +125,12 @@ def _stages(recipe: Recipe, teacher: str, student: str, assistants: list[str]) -
         rows.append(("baseline", student, seeds))
     for index, (role, model, own) in enumerate(rows):
         config = recipe.stage_for(role, model)
-        epochs = recipe.teacher.epochs if role == "teacher" else config.epochs
-        assert isinstance(epochs, int)
+        passes = recipe.teacher.epochs if role == "teacher" else config.epochs
+        assert isinstance(passes, int)
+        epochs: int = passes
+        if role == "baseline" and "unlabeled" in dataset.splits:  # it gets as many steps, not as many epochs
+            share = len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
+            epochs = max(1, round(epochs * share))
         yield Stage(index=index, role=role, model=model, epochs=epochs, config=config, seeds=own)
 
 
@@ -176,7 +181,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
             seconds = 0.0
             if first.training != "none":
                 seconds = chain.rehearse(
-                    first, planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
+                    first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
                     teacher=own, accelerator=device,
                 )  # fmt: skip
             terms = stage.config.objective if own else without_teacher(stage.config.objective)
@@ -188,7 +193,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
                 "stem": first.architecture.stem,
                 "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
                 "reads": sorted(reads),
-                "teacher_live": bool(reads - STORABLE),
+                "teacher_is": _teacher_is(stage, reads),
                 "params": cost.parameters(first.model),
                 "macs": cost.macs(first.model, first.preprocessing.size),
                 "epochs": stage.epochs if first.training != "none" else 0,
@@ -201,7 +206,8 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
     megabytes = sum(4 * s["params"] * s["seeds"] for s in stages) / 1e6
     student = next(s["params"] for s in stages if s["role"] == "student")
     megabytes += 4 * (stages[0]["params"] + 2 * student) / 1e6
-    counts = {name: len(planned.dataset.splits[name]) for name in ("train", "validation", "test")}
+    splits = planned.dataset.splits
+    counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return {
         "dataset": {"name": planned.dataset.name, "classes": planned.dataset.classes, **counts},
         "stages": stages,
@@ -209,6 +215,13 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
         "memory_mb": peak_rss_mb(),
         "disk_mb": megabytes,
     }
+
+
+def _teacher_is(stage: Stage, reads: set[str]) -> str:
+    """`stored`: asked once, then gone from memory; `live`: asked in every step."""
+    if not reads:
+        return "–"
+    return "stored" if stage.config.targets.store and not reads - STORABLE else "live"
 
 
 def resume(run: RunFolder) -> Recipe:

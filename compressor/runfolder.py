@@ -106,8 +106,10 @@ def open_run(path: str | Path) -> RunFolder:
 
 
 def newest(parent: Path = RUNS) -> RunFolder:
-    """The run that was created last. Raises UsageError when there is none."""
-    found = sorted(parent.glob("*/run.json"), key=lambda p: (json.loads(p.read_text())["created"], p.stat().st_mtime))
+    """The run that was created last, searches of `tune` apart. Raises UsageError when there is none."""
+    notes = {p: json.loads(p.read_text()) for p in parent.glob("*/run.json")}
+    runs = [p for p, note in notes.items() if note.get("status") not in ("tuning", "tuned")]
+    found = sorted(runs, key=lambda p: (notes[p]["created"], p.stat().st_mtime))
     if not found:
         raise UsageError(
             f"no runs yet in {parent.resolve()}.\nMake one: compress distill --teacher resnet50 --student mobilenetv3"

@@ -30,6 +30,9 @@ log = logging.getLogger("compressor")
 PACKAGES = ("compressor", "torch", "torchvision", "timm", "accelerate", "onnx", "onnxscript", "onnxruntime",
             "onnxruntime-gpu", "numpy", "pillow")  # fmt: skip
 
+UNLABELLED = -1
+"""The label of a sample that only the teacher speaks to."""
+
 _EXTRA_OF = {"onnxruntime": "cpu"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from compressor import __version__
-from compressor.cli import artifacts, distill, machine
+from compressor.cli import artifacts, distill, machine, tune
 
 app = typer.Typer(
     name="compress",
@@ -21,6 +21,7 @@ app.command("export")(distill.export)
 app.command("benchmark")(artifacts.benchmark)
 app.command("evaluate")(artifacts.evaluate)
 app.command("predict")(artifacts.predict)
+app.command("tune")(tune.tune)
 app.command("report")(artifacts.report)
 app.add_typer(machine.cache, name="cache")
 app.command("models")(machine.models)

@@ -89,6 +89,9 @@ def evaluate(
         str, typer.Option(help="test, validation, train, all; auto: test on its own data, all on other images.")
     ] = "auto",
     provider: Annotated[str, typer.Option(help="Execution provider for ONNX files.")] = "cpu",
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Also under noise, blur, brightness and JPEG damage; of a run all models.")
+    ] = False,
     json_output: Annotated[bool, JsonOption] = False,
     quiet: Annotated[bool, QuietOption] = False,
     verbose: Annotated[bool, VerboseOption] = False,
@@ -102,12 +105,14 @@ def evaluate(
         compress evaluate runs/NAME --split validation
 
         compress evaluate student.onnx --data new-photos/
+
+        compress evaluate runs/NAME --shift
     """
     from compressor import device
     from compressor.cli import show
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    found = device.evaluate(model, data=data, split=split, provider=provider, progress=console)
+    found = device.evaluate(model, data=data, split=split, provider=provider, shift=shift, progress=console)
     show.evaluation(console, found)
     console.document(found)
 
@@ -136,7 +141,7 @@ def predict(
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     names = [line.strip() for name in images for line in (sys.stdin if name == "-" else [name])]
-    answers = device.predict(model, [n for n in names if n], top=top, provider=provider)
+    answers = device.label(model, [n for n in names if n], top=top, provider=provider)
     for answer in answers:
         if "error" in answer:
             print(f"error: {answer['image']}: {answer['error']}", file=sys.stderr)

@@ -18,6 +18,9 @@ def distill(
     student: Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")] = None,
     data: Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")] = None,
+    unlabeled: Annotated[
+        str | None, typer.Option(help="A folder of images without labels; only the teacher speaks to them.")
+    ] = None,
     assistants: Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")] = None,
     baseline: Annotated[
         bool | None, typer.Option("--baseline/--no-baseline", help="Train the student without a teacher, too.")
@@ -51,6 +54,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3_small_050 --assistants resnet18
 
+        compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --unlabeled more-photos/
+
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
 
         compress distill --resume runs/NAME
@@ -64,8 +69,8 @@ def distill(
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     given: dict[str, Any] = {
-        "teacher.model": teacher, "student.model": student, "data.source": data,
-        "assistants": _names(assistants), "baseline": baseline, "stage.epochs": epochs,
+        "teacher.model": teacher, "student.model": student, "data.source": data, "data.unlabeled": unlabeled,
+        "assistants": names(assistants), "baseline": baseline, "stage.epochs": epochs,
         "stage.batch_size": batch_size, "data.image_size": image_size, "data.limit": limit,
         "seed": seed, "seeds": seeds, "stage.targets.cache_limit": cache_limit,
         "stage.targets.views": int(views) if views and views.isdigit() else views,
@@ -136,7 +141,8 @@ def export(
     console.document(entries)
 
 
-def _names(text: str | None) -> list[str] | str | None:
+def names(text: str | None) -> list[str] | str | None:
+    """`none`, or a list: resnet34,resnet18."""
     if text is None or text == "none":
         return text
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -46,6 +46,10 @@ class DataConfig(BaseModel):
     """Share held out for choices, where the folder has no validation split of its own."""
     test: float = Field(default=0.2, gt=0, lt=0.5)
     """Share held out for the report, where the folder has no test split of its own."""
+    unlabeled: str | None = None
+    """A folder of images without labels, at any depth: only the teacher speaks to them (pseudo-labelling)."""
+    unlabeled_confidence: float = Field(default=0.0, ge=0, lt=1)
+    """Unlabelled images of which the teacher is less sure than this (calibrated top probability) are left out."""
     limit: int | None = Field(default=None, ge=1)
     """Keeps at most this many samples of each split, stratified; None keeps all."""
     crop_pct: float = Field(default=1.0, gt=0, le=1)

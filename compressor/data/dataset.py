@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Dataset:
     labels: NDArray[np.int64]
     read: Callable[[int], Image.Image]
     splits: dict[str, NDArray[np.int64]]
-    """Sorted indices of `train`, `validation`, `test`, and of `all` samples."""
+    """Sorted indices of `train`, `validation`, `test`, of `all` labelled samples, and of `unlabeled` ones if any."""
     content: str
     """Fingerprint of the images alone."""
     split_fingerprint: str
@@ -73,11 +73,14 @@ class Dataset:
     """Sample → RGB image that training views are made from; may be smaller than what `read` gives."""
     decoded_side: int | None = None
     """Short side of stored decoded images, pixels; None where views are made from the originals."""
+    unlabeled_content: str | None = None
+    """Fingerprint of the unlabelled images; None without any."""
 
     @property
     def fingerprint(self) -> str:
         """Changes when an image, a split or the limit does."""
-        return _hash([self.content, self.split_fingerprint, str(self.config.limit)])
+        unlabeled = [self.unlabeled_content] if self.unlabeled_content else []
+        return _hash([self.content, self.split_fingerprint, str(self.config.limit), *unlabeled])
 
     @property
     def view_fingerprint(self) -> str:
@@ -95,6 +98,13 @@ class Dataset:
             "validation": self.config.validation,
             "test": self.config.test,
         }
+
+    def with_unlabeled(self, chosen: NDArray[np.int64] | None = None) -> Dataset:
+        """The training split with unlabelled samples in it: all of them, or those `chosen`; they follow the others."""
+        if "unlabeled" not in self.splits:
+            return self
+        added = self.splits["unlabeled"] if chosen is None else chosen
+        return replace(self, splits=self.splits | {"train": np.concatenate([self.splits["train"], added])})
 
     def pixels(
         self, split: str, preprocessing: Preprocessing, batch_size: int

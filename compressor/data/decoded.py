@@ -41,8 +41,9 @@ def with_decoded(dataset: Dataset, size: int, progress: Progress) -> Dataset:
     """
     if dataset.in_memory or not dataset.config.decoded:
         return dataset
+    seen = dataset.with_unlabeled()
     read = decode_once(
-        dataset.read, dataset.splits["train"], dataset.content,
+        dataset.read, seen.splits["train"], dataset.content + (dataset.unlabeled_content or ""),
         size=size, limit=round(dataset.config.decoded_limit * 1e9), progress=progress,
     )  # fmt: skip
     side = None if read is dataset.read else round(size * MARGIN)

@@ -159,8 +159,8 @@ def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[s
     """
     digest = hashlib.blake2b(digest_size=8)
     with ThreadPoolExecutor() as pool:
-        for head in pool.map(lambda i: _head(root / i), ids, chunksize=64):
-            digest.update(head)
+        for start in pool.map(lambda i: head(root / i), ids, chunksize=64):
+            digest.update(start)
     for i in ids:
         digest.update(i.encode() + b"\0")
     content = digest.hexdigest()
@@ -175,7 +175,8 @@ def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[s
     return content, bad
 
 
-def _head(path: Path) -> bytes:
+def head(path: Path) -> bytes:
+    """What stands for a file in fingerprints: a hash of its size and its first 64 KiB."""
     with path.open("rb") as file:
         return hashlib.blake2b(file.read(_HEAD) + str(path.stat().st_size).encode(), digest_size=8).digest()
 

@@ -9,6 +9,7 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset, Source, build
 from compressor.data.digits import read_digits
 from compressor.data.folder import read_folder
+from compressor.data.unlabeled import add_unlabeled
 from compressor.errors import DataError, nearest
 from compressor.runtime import Progress, Silent
 
@@ -19,7 +20,7 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
     """The dataset that `config` describes.
 
     Raises:
-        DataError: see `read_folder`; or the source is neither a known name nor a folder.
+        DataError: see `read_folder` and `add_unlabeled`; or the source is neither a known name nor a folder.
     """
     progress = progress or Silent()
     reader = SOURCES.get(config.source)
@@ -28,4 +29,5 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
         if close and not Path(config.source).expanduser().exists():
             raise DataError(f"unknown data '{config.source}'; did you mean '{close[0]}'? (or give a folder)")
         reader = read_folder
-    return build(reader(config, progress), config)
+    dataset = build(reader(config, progress), config)
+    return dataset if config.unlabeled is None else add_unlabeled(dataset, Path(config.unlabeled), progress)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
@@ -16,7 +17,7 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import state, targets
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
-from compressor.distillation.teacher import FrozenTeacher
+from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.errors import CheckpointError, CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
@@ -164,6 +165,22 @@ def _without_head(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> dict
     return {k: v for k, v in state_dict.items() if k not in head}
 
 
+def job_for(begin: Start, config: StageConfig, *, label: str, epochs: int, seed: int, teacher: Teacher | None) -> Job:
+    """What training `begin` is; without a teacher the objective is the hard labels alone."""
+    if teacher is None:
+        config = config.model_copy(update={"objective": without_teacher(config.objective)})
+    return Job(
+        label=label,
+        config=config,
+        epochs=epochs,
+        seed=seed,
+        preprocessing=begin.preprocessing,
+        teacher=teacher,
+        finetuning=begin.training == "finetune",
+        fresh_head=begin.fresh_head,
+    )
+
+
 def run_stage(
     begin: Start,
     dataset: Dataset,
@@ -181,20 +198,10 @@ def run_stage(
 
     Without a teacher the objective is the hard labels alone.
     """
-    if teacher is None:
-        config = config.model_copy(update={"objective": without_teacher(config.objective)})
     model, trained = begin.model, None
     if begin.training != "none" and epochs > 0:
-        job = Job(
-            label=f"{role} {begin.architecture.name}",
-            config=config,
-            epochs=epochs,
-            seed=seed,
-            preprocessing=begin.preprocessing,
-            teacher=teacher,
-            finetuning=begin.training == "finetune",
-            fresh_head=begin.fresh_head,
-        )
+        label = f"{role} {begin.architecture.name}"
+        job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -232,6 +239,7 @@ def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, dev
 
 def prepare_teacher(
     teacher: FrozenTeacher,
+    student: Start,
     dataset: Dataset,
     config: StageConfig,
     *,
@@ -249,9 +257,11 @@ def prepare_teacher(
     if not config.targets.store or not wanted or wanted - STORABLE:
         return teacher
     dense = objective.dist is not None or bool(objective.kd and objective.kd.standardize)
+    wiring = wire(student.model, student.preprocessing.size, teacher, objective)
     store, about = targets.describe(
-        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense
-    )
+        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense,
+        attention=wiring.teacher_taps, power=wiring.power,
+    )  # fmt: skip
     views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
     try:
         return targets.fill(
@@ -261,6 +271,15 @@ def prepare_teacher(
     except CompressorError as error:
         progress.say(f"the teacher stays live: {error}")
         return teacher
+
+
+def confident(teacher: FrozenTeacher, dataset: Dataset, threshold: float, device: torch.device) -> NDArray[np.int64]:
+    """The unlabelled samples on which the teacher's calibrated top probability reaches `threshold` (0 … 1)."""
+    indices = dataset.splits["unlabeled"]
+    if threshold == 0:
+        return indices
+    seen = predict_model(teacher.to(device).model, dataset, "unlabeled", teacher.preprocessing, device=device)
+    return indices[metrics.confidence(seen.logits, teacher.temperature) >= threshold]
 
 
 def rehearse(
@@ -274,12 +293,7 @@ def rehearse(
     accelerator: Accelerator,
 ) -> float:
     """Seconds that the stage would take, from a few real steps; the model's weights are moved by them."""
-    if teacher is None:
-        config = config.model_copy(update={"objective": without_teacher(config.objective)})
-    job = Job(
-        label="rehearsal", config=config, epochs=epochs, seed=seed, preprocessing=begin.preprocessing,
-        teacher=teacher, finetuning=begin.training == "finetune",
-    )  # fmt: skip
+    job = job_for(begin, config, label="rehearsal", epochs=epochs, seed=seed, teacher=teacher)
     return estimate_seconds(begin.model, dataset, job, accelerator)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,9 @@ def fit(
     folder: Path,
     accelerator: Accelerator,
     progress: Progress,
+    watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Fitted:
-    """Trains `model` in place; the metrics of each epoch go to `folder/metrics.jsonl`.
+    """Trains `model` in place; the metrics of each epoch go to `folder/metrics.jsonl`, and to `watch`.
 
     A state found in `folder/state` is continued from. Views and order depend on (seed, epoch) alone and
     the generators are seeded anew each epoch, so a continued training equals an uninterrupted one.
@@ -114,6 +115,8 @@ def fit(
             record |= _validate(averaged, dataset, job, device, validation)  # type: ignore[arg-type]
             _append(folder / "metrics.jsonl", record, accelerator)
             progress.say(_line(job, record))
+            if watch is not None:
+                watch(record)
             if time.monotonic() - saved > state.SECONDS_BETWEEN and accelerator.is_main_process:
                 reached = state.Progressed(epoch=epoch + 1, seconds=seconds)
                 state.save(folder / "state", kept, run.optimizer, reached)
@@ -241,6 +244,7 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
         said = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
         signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
         signals["teacher_maps"] = run.wiring.teacher_maps(said)
+        signals["teacher_attention"] = run.wiring.teacher_attention(said)
     with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
         outputs = run.student(images)
     loss, parts = run.objective(

@@ -2,7 +2,7 @@
 
 `$COMPRESS_CACHE/targets/<fingerprint>/v<view>-<block>.shard`, each a (samples, width) array with a checksum.
 A row holds the raw logits (all of them, or the largest K with their indices and the log-sum of the rest)
-and, where asked for, the pooled embedding. Calibration and temperature are applied on reading.
+and, where asked for, the pooled embedding and attention maps. Calibration and temperature are applied on reading.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from compressor.distillation.config import TargetsConfig
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError
 from compressor.models import taps as tapping
-from compressor.models.taps import Outputs
+from compressor.models.taps import Outputs, Tap
+from compressor.objectives.features import attention_map
 from compressor.runtime import Progress, cache_dir, write_json
 
 BLOCK = 4096  # samples per shard: what a stop or a damaged byte costs at most
@@ -49,13 +50,18 @@ class Layout:
     """Channels of the pooled embedding; 0 stores none."""
     dtype: str
     """`float16` or `float32`."""
+    attention: tuple[tuple[int, int], ...] = ()
+    """(tap index, side in positions) of the stored attention maps, ascending."""
+    power: float | None = None
+    """Their exponent."""
 
     @property
     def width(self) -> int:
         """Values per row, in `dtype`."""
         # Indices take two values of 16 bits, or one of 32; the log-sum of the tail is one more logit.
         index = 2 if self.dtype == "float16" else 1
-        return self.embedding + (self.classes if self.top_k is None else self.top_k * (1 + index) + 1)
+        maps = sum(side**2 for _, side in self.attention)
+        return maps + self.embedding + (self.classes if self.top_k is None else self.top_k * (1 + index) + 1)
 
     @property
     def row_bytes(self) -> int:
@@ -77,6 +83,9 @@ class Layout:
         if self.embedding:
             assert outputs.embedding is not None
             parts.append(outputs.embedding.float().cpu().numpy().astype(kind))
+        for maps in outputs.maps:
+            assert self.power is not None
+            parts.append(attention_map(maps, power=self.power).flatten(1).cpu().numpy().astype(kind))
         return np.concatenate(parts, axis=1)
 
     def unpack(self, rows: NDArray[Any]) -> Outputs:
@@ -95,8 +104,13 @@ class Layout:
             rest = torch.from_numpy(rows[:, end - 1 : end].astype(np.float32))
             tail = rest - float(np.log(self.classes - k))
             logits = tail.expand(-1, self.classes).scatter(1, indices, values)
-        embedding = torch.from_numpy(rows[:, end:].astype(np.float32)) if self.embedding else None
-        return Outputs(logits=logits, embedding=embedding)
+        embedding = torch.from_numpy(rows[:, end : end + self.embedding].astype(np.float32)) if self.embedding else None
+        end += self.embedding
+        attention = []
+        for _, side in self.attention:
+            attention.append(torch.from_numpy(rows[:, end : end + side**2].astype(np.float32)).view(-1, side, side))
+            end += side**2
+        return Outputs(logits=logits, embedding=embedding, attention=tuple(attention))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +154,17 @@ class StoredTeacher:
     view_size: int | None = None
     """It needs no pixels."""
 
-    def __init__(self, store: TargetStore, indices: NDArray[np.int64], *, temperature: float) -> None:
+    def __init__(
+        self, store: TargetStore, indices: NDArray[np.int64], *, temperature: float, taps: list[Tap] | None = None
+    ) -> None:
         """
         Args:
             store: filled for all views that will be asked for.
             indices: the training split, sorted; row r of the store is sample indices[r].
             temperature: calibration temperature that logits are divided by.
+            taps: all of the teacher's, where attention maps are stored: they are paired as the live ones are.
         """
+        self.taps = taps or []
         self.store = store
         self.indices = indices
         self.temperature = temperature
@@ -171,7 +189,11 @@ class StoredTeacher:
             out[inside] = self._shard(view, block)[rows[inside] - block * BLOCK]
         outputs = self.store.layout.unpack(out)
         embedding = None if outputs.embedding is None else outputs.embedding.to(device, non_blocking=True)
-        return Outputs(logits=outputs.logits.to(device, non_blocking=True) / self.temperature, embedding=embedding)
+        return Outputs(
+            logits=outputs.logits.to(device, non_blocking=True) / self.temperature,
+            embedding=embedding,
+            attention=tuple(a.to(device, non_blocking=True) for a in outputs.attention),
+        )
 
     def _shard(self, view: int, block: int) -> NDArray[Any]:
         key = (view, block)
@@ -217,19 +239,31 @@ def weights_fingerprint(model: nn.Module) -> str:
 
 
 def describe(
-    teacher: FrozenTeacher, dataset: Dataset, config: TargetsConfig, *, embedding: bool, precision: str, dense: bool
+    teacher: FrozenTeacher,
+    dataset: Dataset,
+    config: TargetsConfig,
+    *,
+    embedding: bool,
+    precision: str,
+    dense: bool,
+    attention: tuple[int, ...] = (),
+    power: float | None = None,
 ) -> tuple[TargetStore, dict[str, Any]]:
     """The store that this teacher's targets belong in, and all that its name depends on.
 
-    `dense` keeps all logits, for terms that a uniform tail would mislead.
+    `dense` keeps all logits, for terms that a uniform tail would mislead; `attention` are the taps whose
+    attention maps are stored, `power` their exponent.
     """
     classes = len(dataset.classes)
-    _, width = tapping.measure(teacher.model, teacher.preprocessing.size)
+    taps, width = tapping.measure(teacher.model, teacher.preprocessing.size)
+    sides = {tap.index: round(teacher.preprocessing.size / tap.stride) for tap in taps}
     layout = Layout(
         classes=classes,
         top_k=config.top_k if classes > config.dense_up_to and not dense else None,
         embedding=width if embedding else 0,
         dtype=config.dtype,
+        attention=tuple((index, sides[index]) for index in attention),
+        power=power if attention else None,
     )
     indices = dataset.splits["train"]
     about = {
@@ -282,7 +316,8 @@ def fill(
             except OSError as error:
                 raise CompressorError(f"the target store {store.folder} can't be filled: {error}") from error
         shards.touch(store.folder)
-    return StoredTeacher(store, dataset.splits["train"], temperature=teacher.temperature)
+    taps = tapping.measure(teacher.model, teacher.preprocessing.size)[0] if store.layout.attention else None
+    return StoredTeacher(store, dataset.splits["train"], temperature=teacher.temperature, taps=taps)
 
 
 def _answers(
@@ -303,5 +338,6 @@ def _answers(
             pixels = np.stack([render(dataset, int(i), view, size) for i in part])
         full = np.resize(pixels, (config.batch_size, *pixels.shape[1:]))
         views = torch.from_numpy(full).to(device)
-        outputs = teacher.targets(views, embedding=store.layout.embedding > 0, calibrated=False)
+        taps = tuple(index for index, _ in store.layout.attention)
+        outputs = teacher.targets(views, embedding=store.layout.embedding > 0, taps=taps, calibrated=False)
         yield store.layout.pack(outputs)[: len(part)]

@@ -86,6 +86,8 @@ class Wiring:
     embedding: bool
     pairs: tuple[TapPair, ...]
     widths: Widths | None
+    power: float | None = None
+    """Exponent of the attention maps; None where no term reads them."""
 
     @property
     def student_taps(self) -> tuple[int, ...]:
@@ -102,12 +104,23 @@ class Wiring:
         return tuple(outputs.maps[self.student_taps.index(p.student.index)] for p in self.pairs)
 
     def teacher_maps(self, outputs: Outputs) -> tuple[Tensor, ...]:
-        """The teacher's maps, one per pair."""
+        """The teacher's maps, one per pair; none of a teacher that is stored."""
+        if not outputs.maps:
+            return ()
         return tuple(outputs.maps[self.teacher_taps.index(p.teacher.index)] for p in self.pairs)
+
+    def teacher_attention(self, outputs: Outputs) -> tuple[Tensor, ...]:
+        """The teacher's attention maps, one per pair; none of a teacher that is live."""
+        if not outputs.attention:
+            return ()
+        return tuple(outputs.attention[self.teacher_taps.index(p.teacher.index)] for p in self.pairs)
 
 
 class Answering(Protocol):
     """A teacher that is only there as its answers."""
+
+    taps: list[Tap]
+    """All its taps, where attention maps were stored."""
 
     @property
     def embedding_width(self) -> int:
@@ -131,16 +144,17 @@ def wire(
         other, other_embedding = tapping.measure(teacher.model, teacher.preprocessing.size)
     else:
         assert "maps" not in wanted, "feature maps need a live teacher"
-        other_embedding = teacher.embedding_width
+        other, other_embedding = teacher.taps, teacher.embedding_width
     chosen = next((t for t in _chosen(objective) if t is not None), None)
-    pairs = tuple(tapping.pair(own, other, chosen)) if "maps" in wanted else ()
+    pairs = tuple(tapping.pair(own, other, chosen)) if wanted & {"maps", "attention"} else ()
     widths = Widths(
         student_embedding=own_embedding,
         teacher_embedding=other_embedding,
         student_maps=tuple(p.student.channels for p in pairs),
         teacher_maps=tuple(p.teacher.channels for p in pairs),
     )
-    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths)
+    power = objective.attention.power if objective.attention and "attention" in wanted else None
+    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths, power=power)
 
 
 def _chosen(objective: ObjectiveConfig) -> Iterator[list[tuple[int, int]] | None]:

@@ -70,6 +70,12 @@ def reliability(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> 
     return rows
 
 
+def confidence(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
+    """(samples,): the top class's probability at a temperature."""
+    best: NDArray[np.float64] = softmax(logits, temperature).max(axis=1)
+    return best
+
+
 def agreement(a: Logits, b: Logits) -> float:
     """Share of samples on which two models name the same class."""
     return float((a.argmax(axis=1) == b.argmax(axis=1)).mean())

@@ -13,6 +13,7 @@ from torch import nn
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import UsageError
 from compressor.models import cost, hub
+from compressor.models.convolution import mend
 from compressor.runtime import import_timm
 
 SMALL_IMAGE = 48  # pixels; at and below, `stem: auto` keeps the resolution in the first convolution
@@ -59,7 +60,9 @@ def build(architecture: Architecture) -> nn.Module:
         convolution.stride = (1, 1)
         if not isinstance(convolution.padding, str):
             convolution.padding = tuple(k // 2 for k in convolution.kernel_size)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    mend(model)
+    return model
 
 
 def _create(name: str, *, classes: int, image_size: int) -> nn.Module:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
@@ -105,5 +104,4 @@ def load(path: Path) -> tuple[nn.Module, Card]:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not fit {card_path}: {str(error).splitlines()[-1].strip()}") from error
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), card

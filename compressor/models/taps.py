@@ -28,6 +28,8 @@ class Outputs:
     """(batch, channels): the pooled features that enter the classifier."""
     maps: tuple[Tensor, ...] = ()
     """(batch, channels, height, width) each, in the order of the taps asked for."""
+    attention: tuple[Tensor, ...] = ()
+    """(batch, height, width) each, in the order of the taps: instead of maps where only attention was stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,14 +42,21 @@ def resized(student: Tensor, teacher: Tensor) -> Tensor:
 
 def attention(student: Tensor, teacher: Tensor, *, power: float = 2.0) -> Tensor:
     """Mean squared difference of normalised attention maps. Zagoruyko and Komodakis 2017, eq. 2."""
-    return (_attention(resized(student, teacher), power) - _attention(teacher, power)).pow(2).mean()
+    return attention_towards(student, attention_map(teacher, power=power), power=power)
 
 
-def _attention(maps: Tensor, power: float) -> Tensor:
+def attention_towards(student: Tensor, target: Tensor, *, power: float = 2.0) -> Tensor:
+    """`attention` with the teacher's map made before: `target` is (batch, height, width), from `attention_map`."""
+    return (attention_map(resized(student, target), power=power) - target).pow(2).mean()
+
+
+def attention_map(maps: Tensor, *, power: float = 2.0) -> Tensor:
+    """(batch, channels, height, width) → (batch, height, width): mean of |a|^power over channels, of length 1."""
     # Scaled to at most 1 beforehand: the normalised result is the same, and no power overflows.
     maps = wide(maps).abs()
     maps = maps / maps.amax((1, 2, 3), keepdim=True).clamp(min=1e-12).detach()
-    return F.normalize(maps.pow(power).mean(1).flatten(1))
+    means = maps.pow(power).mean(1)
+    return F.normalize(means.flatten(1)).view_as(means)
 
 
 def cosine(student: Tensor, teacher: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-UNLABELLED = -1
-"""The label of a sample that only the teacher speaks to."""
+from compressor.runtime import UNLABELLED
 
 
 def wide(values: Tensor) -> Tensor:

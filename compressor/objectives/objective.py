@@ -36,6 +36,8 @@ class Signals:
     student_maps: tuple[Tensor, ...] = ()
     """(batch, channels, height, width) each; entry i pairs with entry i of the teacher's."""
     teacher_maps: tuple[Tensor, ...] = ()
+    teacher_attention: tuple[Tensor, ...] = ()
+    """(batch, height, width) each, of the same pairs, where a teacher is stored as its attention maps."""
 
     @property
     def dominant(self) -> Tensor:
@@ -62,7 +64,7 @@ class Term:
     loss: Callable[[Any, Signals, nn.ModuleDict], Tensor]
     """(its configuration, signals, its regressors) → scalar."""
     reads: Callable[[Any], set[str]]
-    """Of the teacher: `logits`, `embedding`, `maps`."""
+    """Of the teacher: `logits`, `embedding`, `attention`, `maps`."""
     regressed: Callable[[Any], set[str]] = lambda c: set()
     """Which of them reach the loss through a learned projection."""
 
@@ -71,9 +73,9 @@ def _hint(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
     losses = []
     if "embedding" in regressors:
         losses.append(features.hint(regressors["embedding"](s.student_embedding), _have(s.teacher_embedding)))
-    for i, (student, teacher) in enumerate(zip(s.student_maps, s.teacher_maps, strict=True)):
-        if f"map{i}" in regressors:
-            losses.append(features.hint(regressors[f"map{i}"](student), teacher))
+    if "map0" in regressors:
+        pairs = zip(s.student_maps, s.teacher_maps, strict=True)
+        losses += [features.hint(regressors[f"map{i}"](a), b) for i, (a, b) in enumerate(pairs)]
     return torch.stack(losses).mean()
 
 
@@ -89,9 +91,10 @@ def _similarity(c: Any, s: Signals, _: nn.ModuleDict) -> Tensor:
 
 
 def _attention(c: Any, s: Signals, _: nn.ModuleDict) -> Tensor:
-    pairs = zip(s.student_maps, s.teacher_maps, strict=True)
+    targets = s.teacher_attention or tuple(features.attention_map(m, power=c.power) for m in s.teacher_maps)
+    pairs = zip(s.student_maps, targets, strict=True)
     # A 1 × 1 map has one place to look: its attention is always 1 and teaches nothing.
-    losses = [features.attention(a, b, power=c.power) for a, b in pairs if min(b.shape[-2:]) > 1]
+    losses = [features.attention_towards(a, b, power=c.power) for a, b in pairs if min(b.shape[-2:]) > 1]
     return torch.stack(losses).mean() if losses else s.student_logits.new_zeros(())
 
 
@@ -126,7 +129,7 @@ TERMS: dict[str, Term] = {
         reads=lambda c: {"logits"},
     ),
     "hint": Term(loss=_hint, reads=_hint_reads, regressed=_hint_reads),
-    "attention": Term(loss=_attention, reads=lambda c: {"maps"}),
+    "attention": Term(loss=_attention, reads=lambda c: {"attention"}),
     "rkd": Term(
         loss=lambda c, s, _: features.rkd(
             _have(s.student_embedding), _have(s.teacher_embedding), distance=c.distance, angle=c.angle
@@ -137,7 +140,7 @@ TERMS: dict[str, Term] = {
     "cosine": Term(loss=_cosine, reads=lambda c: {"embedding"}, regressed=lambda c: {"embedding"}),
 }  # fmt: skip
 
-STORABLE = {"logits", "embedding"}
+STORABLE = {"logits", "embedding", "attention"}
 """What of a teacher is small enough to be kept on disk; a term that reads more keeps the teacher live."""
 
 
@@ -148,7 +151,7 @@ def active(config: ObjectiveConfig) -> dict[str, TermConfig]:
 
 
 def needs(config: ObjectiveConfig) -> set[str]:
-    """What the objective reads of a teacher: a subset of `logits`, `embedding`, `maps`."""
+    """What the objective reads of a teacher: a subset of `logits`, `embedding`, `attention`, `maps`."""
     return set().union(*(TERMS[name].reads(term) for name, term in active(config).items()))
 
 

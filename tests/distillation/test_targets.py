@@ -21,7 +21,7 @@ from compressor.distillation import targets
 from compressor.distillation.config import StageConfig, TargetsConfig
 from compressor.distillation.fit import Job, fit
 from compressor.distillation.targets import Layout, StoredTeacher
-from compressor.distillation.teacher import FrozenTeacher
+from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.models.build import Architecture, build
 from compressor.models.taps import Outputs
 from compressor.runtime import Silent, seed_everything
@@ -57,9 +57,17 @@ class Counting(FrozenTeacher):
 
 
 def filled(
-    teacher: FrozenTeacher, dataset: Dataset, config: TargetsConfig = EXACT, *, views: int = 2, embedding: bool = True
+    teacher: FrozenTeacher,
+    dataset: Dataset,
+    config: TargetsConfig = EXACT,
+    *,
+    views: int = 2,
+    embedding: bool = True,
+    attention: tuple[int, ...] = (),
 ) -> StoredTeacher:
-    store, about = targets.describe(teacher, dataset, config, embedding=embedding, precision="fp32", dense=True)
+    store, about = targets.describe(
+        teacher, dataset, config, embedding=embedding, precision="fp32", dense=True, attention=attention, power=2.0
+    )
     return targets.fill(store, about, teacher, dataset, config, views=views, label="t", device=CPU, progress=Silent())
 
 
@@ -69,7 +77,12 @@ def batch(dataset: Dataset, view: int = 1) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "objective", [{"ce": {}, "kd": {}}, {"kd": {"temperature": 2}, "dist": {}, "hint": {}, "rkd": {}}]
+    "objective",
+    [
+        {"ce": {}, "kd": {}},
+        {"kd": {"temperature": 2}, "dist": {}, "hint": {}, "rkd": {}},
+        {"kd": {}, "attention": {}, "hint": {}},
+    ],
 )
 def test_fifty_steps_from_the_store_equal_fifty_live_steps_to_the_bit(
     dataset: Dataset, tmp_path: Path, objective: dict[str, Any]
@@ -80,7 +93,9 @@ def test_fifty_steps_from_the_store_equal_fifty_live_steps_to_the_bit(
     for stored in (False, True):
         teacher: Any = FrozenTeacher(network(1), PRE, temperature=1.3)
         if stored:
-            teacher = filled(teacher, dataset, views=5)
+            taps = wire(network(2), 32, teacher, config.objective).teacher_taps
+            assert bool(taps) == ("attention" in objective)
+            teacher = filled(teacher, dataset, views=5, attention=taps)
         job = Job(label="t", config=config, epochs=epochs, seed=0, preprocessing=PRE, teacher=teacher)
         done = fit(network(2), dataset, job, folder=tmp_path / str(stored), accelerator=Accelerator(cpu=True),
                    progress=Silent())  # fmt: skip

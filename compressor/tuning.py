@@ -1,0 +1,243 @@
+"""`tune`: the objective's temperatures and weights, searched on validation with optuna; the test split is not read.
+
+The study lies in the run folder as SQLite; a stopped search goes on where it was, in the middle of a trial too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from compressor import pipeline
+from compressor.data.decoded import with_decoded
+from compressor.distillation import chain
+from compressor.distillation.chain import Result
+from compressor.distillation.fit import fit
+from compressor.errors import CompressorError, UsageError
+from compressor.objectives.config import ObjectiveConfig
+from compressor.objectives.objective import active
+from compressor.planning import Plan, Stage, begin
+from compressor.recipe import Recipe
+from compressor.runfolder import RunFolder
+from compressor.runtime import Progress, write_json, write_text
+
+TEMPERATURES = (1.0, 10.0)
+ALPHAS = (0.02, 0.9)
+SPREAD = 5.0
+"""Weights are searched from a fifth to five times the recipe's."""
+
+
+def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progress: Progress) -> dict[str, Any]:
+    """Searches until the study has `trials` trials; writes `tune.json` and the recipe `tuned.yaml`.
+
+    The first trial is the recipe's own objective, so that what is found is never worse on validation.
+
+    Args:
+        planned: its last stage of role `student` is what is trained, one seed.
+        run: holds the study; its teacher (and assistants) are trained first where they are not there.
+        trials: pruned ones count.
+
+    Raises:
+        UsageError: the objective searched would be overruled by an override.
+        CompressorError: no trial came to its end.
+    """
+    import optuna
+
+    _check(planned.recipe)
+    if not run.recipe.is_file():
+        write_text(run.recipe, planned.recipe.to_yaml())
+        run.update(command=shlex.join(["compress", *sys.argv[1:]]))
+    run.update(name=run.path.name, status="tuning", dataset=pipeline.dataset_entry(planned.dataset))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    teachers = tuple(s for s in planned.stages if s.role in ("teacher", "assistant"))
+    found = pipeline.train(replace(planned, stages=teachers), run, device, progress)
+    last = teachers[-1]
+    teacher = found[last.role, last.seeds[0]][-1]
+    planned = pipeline.decide_precision(planned, run, teacher, device, progress)
+    size = max(planned.dataset.image_size, teacher.card.preprocessing.size)
+    planned = replace(planned, dataset=with_decoded(planned.dataset, size, progress))
+    stage = planned.stage("student")
+    assert stage is not None
+    study = optuna.create_study(
+        storage=f"sqlite:///{run.path / 'tune.db'}",
+        study_name="tune",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=planned.recipe.seed, multivariate=False),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, stage.epochs // 3)),
+    )
+    own = stage.config.objective
+    if not study.trials:
+        study.enqueue_trial(_values(own))
+    for stopped in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)
+    tried = [t.params for t in _counted(study)]
+    for stopped in study.get_trials(states=(optuna.trial.TrialState.FAIL,)):
+        if stopped.params not in tried:
+            study.enqueue_trial(stopped.params, skip_if_exists=True)
+
+    def attempt(trial: Any) -> float:
+        return _attempt(trial, planned, stage, teacher, run, device, progress)
+
+    while (left := trials - len(_counted(study))) > 0:
+        study.optimize(attempt, n_trials=1)
+        _say(study, left, trials, progress)
+    written = _write(planned.recipe, run, teacher, study, own)
+    run.update(status="tuned")
+    return written
+
+
+def _check(recipe: Recipe) -> None:
+    for name, change in recipe.overrides.items():
+        if "objective" in change:
+            raise UsageError(
+                f"tune searches stage.objective, and overrides.{name}.objective would overrule it: drop it"
+            )
+
+
+def _say(study: Any, left: int, trials: int, progress: Progress) -> None:
+    last = study.trials[-1]
+    outcome = "stopped early" if last.value is None or last.state.name == "PRUNED" else f"{last.user_attrs['top1']:.4f}"
+    progress.say(f"trial {trials - left + 1}/{trials}: {describe(last.params)} → validation {outcome}")
+
+
+def _attempt(
+    trial: Any, planned: Plan, stage: Stage, teacher: Result, run: RunFolder, device: Accelerator, progress: Progress
+) -> float:
+    """One training of the student; accuracy on validation, of which less than one image is the NLL's to decide."""
+    import optuna
+
+    objective = suggest(trial, stage.config.objective)
+    config = stage.config.model_copy(update={"objective": objective})
+    # Named by what is tried: a trial that was stopped finds its state again.
+    digest = hashlib.blake2b(json.dumps(trial.params, sort_keys=True).encode(), digest_size=6).hexdigest()
+    folder = run.path / "trials" / digest
+    first = begin(planned, stage, stage.seeds[0], device.device)
+    dataset, guide = pipeline.guided(planned, replace(stage, config=config), first, teacher, device, progress)
+    job = chain.job_for(
+        first, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0], teacher=guide
+    )
+    images = len(dataset.splits["validation"])
+    seen: dict[str, float] = {}
+
+    def watch(record: dict[str, Any]) -> None:
+        seen["top1"], seen["nll"] = record["validation_top1"], record["validation_nll"]
+        trial.report(_score(seen, images), record["epoch"])
+        if record["epoch"] < stage.epochs and trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        fit(first.model, dataset, job, folder=folder, accelerator=device, progress=progress, watch=watch)
+    except CompressorError as error:  # a loss that is no longer finite says that these values are bad
+        trial.set_user_attr("error", str(error))
+        raise optuna.TrialPruned from error
+    finally:
+        if sys.exc_info()[0] is not KeyboardInterrupt:
+            shutil.rmtree(folder / "state", ignore_errors=True)
+    trial.set_user_attr("top1", seen["top1"])
+    trial.set_user_attr("nll", seen["nll"])
+    return _score(seen, images)
+
+
+def _score(seen: dict[str, float], images: int) -> float:
+    return seen["top1"] - min(seen["nll"], 9.9) / (10 * images)
+
+
+def _space(objective: ObjectiveConfig) -> dict[str, tuple[float, float, bool]]:
+    """Searched values by name: low, high, logarithmic."""
+    terms = active(objective)
+    space: dict[str, tuple[float, float, bool]] = {}
+    tied = {"ce", "kd"} <= terms.keys()
+    if tied:
+        space["alpha"] = (*ALPHAS, False)
+    for name, term in terms.items():
+        if not (tied and name in ("ce", "kd")):
+            space[f"{name}.weight"] = (term.weight / SPREAD, term.weight * SPREAD, True)
+        if hasattr(term, "temperature"):
+            space[f"{name}.temperature"] = (*TEMPERATURES, True)
+    return space
+
+
+def _values(objective: ObjectiveConfig) -> dict[str, float]:
+    """The objective's own values in the search's terms, moved into its bounds."""
+    terms = active(objective)
+    values = {}
+    for name, (low, high, _) in _space(objective).items():
+        if name == "alpha":
+            value = terms["ce"].weight / (terms["ce"].weight + terms["kd"].weight)
+        else:
+            term, _, key = name.partition(".")
+            value = getattr(terms[term], key)
+        values[name] = min(max(value, low), high)
+    return values
+
+
+def suggest(trial: Any, objective: ObjectiveConfig) -> ObjectiveConfig:
+    """The objective with a trial's temperatures and weights; `ce` and `kd` share one alpha (Hinton's)."""
+    values = {
+        name: trial.suggest_float(name, low, high, log=log) for name, (low, high, log) in _space(objective).items()
+    }
+    return with_values(objective, values)
+
+
+def with_values(objective: ObjectiveConfig, values: dict[str, float]) -> ObjectiveConfig:
+    """The objective with searched values put in their places."""
+    document = objective.model_dump()
+    for name, value in values.items():
+        if name == "alpha":
+            document["ce"]["weight"], document["kd"]["weight"] = value, 1 - value
+        else:
+            term, _, key = name.partition(".")
+            document[term][key] = value
+    return ObjectiveConfig.model_validate(document)
+
+
+def describe(values: dict[str, float]) -> str:
+    """Searched values for a line on the screen."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def _counted(study: Any) -> list[Any]:
+    return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED")]
+
+
+def _write(recipe: Recipe, run: RunFolder, teacher: Result, study: Any, own: ObjectiveConfig) -> dict[str, Any]:
+    if all(t.state.name == "PRUNED" for t in _counted(study)):
+        raise CompressorError(
+            f"no trial came to its end: {study.trials[-1].user_attrs.get('error', 'all stopped early')}"
+        )
+    best = study.best_trial
+    chosen = with_values(own, {name: float(f"{value:.4g}") for name, value in best.params.items()})
+    first = teacher.folder if recipe.assistants == "none" else next(Path(run.path).glob("stages/00-*/seed*"))
+    tuned = recipe.model_copy(
+        update={
+            # Trained once: what learns from it later takes it from here.
+            "teacher": recipe.teacher.model_copy(update={"model": str(first)}),
+            "stage": recipe.stage.model_copy(update={"objective": chosen}),
+        }
+    )
+    write_text(run.path / "tuned.yaml", tuned.to_yaml())
+    found = {
+        "recipe": str(run.path / "tuned.yaml"),
+        "best": {"params": best.params, "top1": best.user_attrs["top1"], "nll": best.user_attrs["nll"]},
+        "own": {"params": study.trials[0].params, **_first(study)},
+        "trials": [
+            {"number": t.number, "state": t.state.name.lower(), "params": t.params, **t.user_attrs}
+            for t in _counted(study)
+        ],
+    }
+    write_json(run.path / "tune.json", found)
+    return found
+
+
+def _first(study: Any) -> dict[str, float | None]:
+    seen = next((t for t in study.trials if t.state.name == "COMPLETE" and t.params == study.trials[0].params), None)
+    return {key: seen.user_attrs[key] if seen else None for key in ("top1", "nll")}
