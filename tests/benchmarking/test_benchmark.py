@@ -127,7 +127,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, children: Children, **options: Any
 
 def test_processes_are_interleaved_and_added_until_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "clear": 2.0, "close": 1.06})
-    rows = measured(monkeypatch, children, processes=3, max_processes=40)
+    rows = measured(monkeypatch, children, processes=3, max_processes=40, half_width=1.0)
     assert children.calls[:6] == ["a", "clear", "close"] * 2
     assert rows["clear"]["processes"] == 3
     assert rows["clear"]["ratio"]["verdict"] == "slower"
@@ -135,6 +135,14 @@ def test_processes_are_interleaved_and_added_until_it_is_decided(monkeypatch: py
     assert rows["close"]["ratio"]["verdict"] == "slower"
     assert rows["a"]["processes"] == rows["close"]["processes"]
     assert rows["a"]["ratio"] is None
+
+
+def test_processes_are_added_until_the_interval_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = measured(monkeypatch, Children({"a": 1.0, "b": 4.0}), processes=3, max_processes=40, half_width=0.02)
+    ratio = rows["b"]["ratio"]
+    assert ratio["verdict"] == "slower"
+    assert rows["b"]["processes"] > 3
+    assert (ratio["high"] - ratio["low"]) / 2 / ratio["value"] <= 0.02
 
 
 def test_an_undecided_comparison_ends_at_the_limit_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
