@@ -27,7 +27,7 @@ from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
 from compressor.evaluation.shift import under_shift
 from compressor.recipe import load as load_recipe
-from compressor.reporting import build, comparison
+from compressor.reporting import build, comparison, mistakes
 from compressor.runfolder import RunFolder
 from compressor.runtime import Progress, cache_dir, require, write_text
 
@@ -240,7 +240,8 @@ def rebuild(run: RunFolder, progress: Progress) -> dict[str, Any]:
     """A run's report, built anew; pictures for it are stored when they are missing and the images are at hand."""
     dataset = None
     config = _recipe_data(run.path)
-    if config is not None and not (run.path / "examples.json").is_file():
+    wanted = mistakes.teacher(run) and mistakes.shipped(run) and not (run.path / "examples.json").is_file()
+    if config is not None and wanted:
         try:
             dataset = load_dataset(config, progress)
         except UsageError as error:

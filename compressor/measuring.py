@@ -10,9 +10,8 @@ from typing import Any
 
 from compressor import runfolder
 from compressor.artifact import session
-from compressor.benchmarking import accuracy, verdict
+from compressor.benchmarking import accuracy, measure, verdict
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.measure import document
 from compressor.device import data_for
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact
@@ -34,19 +33,37 @@ def benchmark(
     require("onnxruntime")
     files, run = artifacts(named, size, progress)
     classes, fingerprint, seen = _predictions(files, run, data, progress)
-    measured = complete(document(files, config, progress), seen, classes, fingerprint)
+    measured = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
     if run is not None:
         write_json(run.benchmark, measured)
         build.write(run)
     return measured
 
 
-def complete(
-    measured: dict[str, Any], seen: dict[str, Predictions], classes: list[str], fingerprint: str
+def document(
+    files: dict[str, Path],
+    config: BenchmarkConfig,
+    progress: Progress,
+    *,
+    seen: dict[str, Predictions],
+    classes: list[str],
+    data: str,
 ) -> dict[str, Any]:
-    """The benchmark document with accuracy (where there are predictions) and a verdict per model."""
-    joined = accuracy.join(measured, seen, classes, fingerprint)
+    """`benchmark.json`: the files' timings, accuracy where there are predictions, and a verdict per model.
+
+    Args:
+        files: label → ONNX file.
+        seen: label → its predictions, all of the same split.
+        classes: class names in the order of the logits.
+        data: fingerprint of the images that were predicted.
+    """
+    joined = accuracy.join(measure.document(files, config, progress), seen, classes, data)
     return joined | {"verdicts": verdict.verdicts(joined)}
+
+
+def saved_predictions(files: dict[str, Path]) -> dict[str, Predictions]:
+    """The predictions that were stored beside the files at export, by label."""
+    return {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
 
 
 def artifacts(named: list[str], size: int, progress: Progress) -> tuple[dict[str, Path], RunFolder | None]:
@@ -119,7 +136,7 @@ def _predictions(
     fingerprint = ""
     if data is None:
         assert run is not None
-        seen = {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
+        seen = saved_predictions(files)
         note = run.read()["dataset"]
         classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
     missing = {label: artifact for label, artifact in loaded.items() if label not in seen}

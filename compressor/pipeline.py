@@ -11,14 +11,13 @@ from typing import Any
 from accelerate import Accelerator
 
 from compressor import runfolder
-from compressor.benchmarking import accuracy, host
-from compressor.benchmarking.measure import document
+from compressor.benchmarking import host
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
-from compressor.measuring import complete
+from compressor.measuring import document, saved_predictions
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -50,7 +49,11 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         results = train(planned, run, device, progress)
         ship(planned, run, results)
         files = export_run(planned, run, results, progress)
-        write_json(run.benchmark, _measured(planned, files, progress))
+        measured = document(
+            files, recipe.benchmark, progress,
+            seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+        )  # fmt: skip
+        write_json(run.benchmark, measured)
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
     except KeyboardInterrupt:
@@ -59,14 +62,6 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     except BaseException as error:
         run.update(status="failed", error=str(error))
         raise
-
-
-def _measured(planned: Plan, files: dict[str, Path], progress: Progress) -> dict[str, Any]:
-    """`benchmark.json`, with accuracy from the predictions that were stored at export."""
-    seen = {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
-    dataset = planned.dataset
-    timed = document(files, planned.recipe.benchmark, progress)
-    return complete(timed, seen, dataset.classes, f"{dataset.fingerprint}/test")
 
 
 def dataset_entry(dataset: Dataset) -> dict[str, Any]:

@@ -63,8 +63,11 @@ def _memory_mb() -> float | None:
 
 
 def _quota() -> float | None:
-    """CPUs that a cgroup (v2) allows; None without a limit."""
+    """CPUs that a cgroup (version 2 or 1) allows; None without a limit."""
     quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if quota == "max":
+        old = Path("/sys/fs/cgroup/cpu")  # version 1 writes -1 where there is no limit
+        quota, period = _read(str(old / "cpu.cfs_quota_us")) or "", _read(str(old / "cpu.cfs_period_us")) or ""
     return int(quota) / int(period) if quota.isdigit() and period.strip().isdigit() else None
 
 

@@ -11,8 +11,8 @@ from compressor.evaluation.predictions import Predictions
 from compressor.reporting import html, markdown, mistakes, table
 from compressor.runfolder import RunFolder
 
-COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "teacher's top-1", "help of the teacher",
-           "file", "latency p50", "peak memory", "status")  # fmt: skip
+COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "help of the teacher", "file", "latency p50",
+           "peak memory", "status")  # fmt: skip
 
 
 def compare(runs: list[tuple[RunFolder, dict[str, Any]]]) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def lines(document: dict[str, Any]) -> list[tuple[str, ...]]:
             top1 += f" ± {r['top1_std']:.4f}"
         helped = r["help"]
         found.append((
-            r["name"], r["student"] or "–", top1, markdown.gained(r["against_first"]), r["teacher"] or "–",
-            markdown.number(r["teacher_top1"], ".4f"),
+            r["name"], r["student"] or "–", top1, markdown.gained(r["against_first"]), 
+            "–" if r["teacher"] is None else f"{r['teacher']} ({markdown.number(r['teacher_top1'], '.4f')})",
             "–" if helped is None else f"{100 * helped['top1_gain']:+.1f} pt ({100 * helped['low']:+.1f} … "
                                        f"{100 * helped['high']:+.1f}), {helped['verdict']}",
             "–" if r["bytes"] is None else f"{r['bytes'] / 1e6:.1f} MB",

@@ -159,7 +159,7 @@ def test_two_processes_decide_nothing_and_stay_two(monkeypatch: pytest.MonkeyPat
 
 def test_a_disturbed_round_is_measured_again_once_and_a_quiet_repeat_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "b": 2.0}, noisy={1})
-    rows = measured(monkeypatch, children, processes=3)
+    rows = measured(monkeypatch, children, processes=3, half_width=1.0)
     assert len(children.calls) == 3 * 2 + 2
     assert [row["remeasured"] for row in rows.values()] == [1, 1]
     assert [row["noisy"] for row in rows.values()] == [False, False]
@@ -168,7 +168,7 @@ def test_a_disturbed_round_is_measured_again_once_and_a_quiet_repeat_counts(monk
 
 def test_a_machine_that_stays_busy_is_flagged_not_measured_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "b": 2.0}, noisy=set(range(100)))
-    rows = measured(monkeypatch, children, processes=3)
+    rows = measured(monkeypatch, children, processes=3, half_width=1.0)
     assert len(children.calls) == 3 * 2 + 2
     assert [row["noisy"] for row in rows.values()] == [True, True]
     said = " ".join(warnings(list(rows.values())))
