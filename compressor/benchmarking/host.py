@@ -20,7 +20,7 @@ def fingerprint() -> dict[str, Any]:
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_mb": _memory_mb(),
         "instructions": [name for name in _INSTRUCTIONS if name in _flags()],
-        "cgroup_cpus": _quota(),
+        "cgroup_cpus": quota(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "gpus": gpus(),
         "system": f"{platform.system()} {platform.release()}",
@@ -62,10 +62,10 @@ def _memory_mb() -> float | None:
     return None
 
 
-def _quota() -> float | None:
+def quota() -> float | None:
     """CPUs that a cgroup (v2) allows; None without a limit."""
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    return int(quota) / int(period) if quota.isdigit() and period.strip().isdigit() else None
+    allowed, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    return int(allowed) / int(period) if allowed.isdigit() and period.strip().isdigit() else None
 
 
 def _read(path: str) -> str | None:
