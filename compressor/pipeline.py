@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from compressor import runfolder
@@ -72,6 +73,8 @@ def dataset_entry(dataset: Dataset) -> dict[str, Any]:
 
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
     """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
+    assert planned.recipe.threads != "auto"
+    torch.set_num_threads(planned.recipe.threads)
     results: Results = {}
     decoded: dict[int, Dataset] = {}
     teacher: Result | None = None

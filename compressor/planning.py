@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from compressor.benchmarking import host
 from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
@@ -76,6 +77,7 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
         progress.say(f"skipped {len(dataset.unreadable)} unreadable image(s): {listed}")
     resolved = recipe.model_copy(
         update={
+            "threads": _threads() if recipe.threads == "auto" else recipe.threads,
             "data": recipe.data.model_copy(
                 update={"image_size": dataset.image_size, "augment": dataset.augment, "workers": worker_count(dataset)}
             ),
@@ -94,6 +96,12 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
     )
     stages = tuple(_stages(resolved, dataset, named, student, assistants))
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
+
+
+def _threads() -> int:
+    """What torch would take, but no more than a cgroup's quota: threads beyond it wait for each other."""
+    quota = host.quota()
+    return max(1, min(torch.get_num_threads(), int(quota) if quota else torch.get_num_threads()))
 
 
 def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
@@ -34,6 +34,8 @@ class Recipe(BaseModel):
     """Fixes initialisation and order."""
     seeds: int = Field(default=1, ge=1)
     """How many seeds student and baseline are trained with: seed, seed + 1, …"""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
     data: DataConfig = DataConfig()
     """The images."""
     teacher: TeacherConfig = TeacherConfig()

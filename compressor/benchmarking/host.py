@@ -20,7 +20,7 @@ def fingerprint() -> dict[str, Any]:
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_mb": _memory_mb(),
         "instructions": [name for name in _INSTRUCTIONS if name in _flags()],
-        "cgroup_cpus": _quota(),
+        "cgroup_cpus": quota(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "gpus": gpus(),
         "system": f"{platform.system()} {platform.release()}",
@@ -62,13 +62,13 @@ def _memory_mb() -> float | None:
     return None
 
 
-def _quota() -> float | None:
+def quota() -> float | None:
     """CPUs that a cgroup (version 2 or 1) allows; None without a limit."""
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    if quota == "max":
-        old = Path("/sys/fs/cgroup/cpu")  # version 1 writes -1 where there is no limit
-        quota, period = _read(str(old / "cpu.cfs_quota_us")) or "", _read(str(old / "cpu.cfs_period_us")) or ""
-    return int(quota) / int(period) if quota.isdigit() and period.strip().isdigit() else None
+    allowed, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if allowed == "max":
+        old = "/sys/fs/cgroup/cpu"  # version 1 writes -1 where there is no limit
+        allowed, period = _read(f"{old}/cpu.cfs_quota_us") or "", _read(f"{old}/cpu.cfs_period_us") or ""
+    return int(allowed) / int(period) if allowed.isdigit() and period.strip().isdigit() else None
 
 
 def _read(path: str) -> str | None:
