@@ -17,23 +17,24 @@ from pydantic import BaseModel, ValidationError
 from compressor import runfolder
 from compressor.artifact import session
 from compressor.artifact.preprocessing import Preprocessing, open_image, to_pixels
-from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.measure import document
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.folder import SUFFIXES
 from compressor.data.load import SOURCES, load_dataset
-from compressor.errors import CompressorError, UsageError
+from compressor.errors import CompressorError, MissingExtraError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
 from compressor.evaluation.shift import under_shift
 from compressor.recipe import load as load_recipe
-from compressor.reporting import build
+from compressor.reporting import build, comparison, mistakes
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, cache_dir, require, write_json
+from compressor.runtime import Progress, cache_dir, require, write_text
 
 Config = TypeVar("Config", bound=BaseModel)
+
+_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
+"""Keys that take several values, and the options that give them; the others have one name."""
 
 
 def checked(kind: type[Config], **values: Any) -> Config:
@@ -44,7 +45,8 @@ def checked(kind: type[Config], **values: Any) -> Config:
         lines = []
         for e in error.errors():
             key = str(e["loc"][0]) if e["loc"] else "?"
-            lines.append(f"--{key.rstrip('s') if key != 'samples' else key} {e.get('input')!r}: {e['msg']}")
+            option = _OPTIONS.get(key, key.replace("_", "-"))
+            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
         raise UsageError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -57,38 +59,6 @@ def numbers(text: str, option: str) -> list[int]:
     if not found or min(found) < 1:
         raise UsageError(f"{option} '{text}': give whole numbers from 1, separated by commas, such as 1,8")
     return found
-
-
-def artifacts(named: list[str]) -> tuple[dict[str, Path], RunFolder | None]:
-    """Label → ONNX file for what was named; the run, when it is one run and nothing else."""
-    if not named or (len(named) == 1 and not named[0].endswith(".onnx")):
-        run = runfolder.open_run(named[0]) if named else runfolder.newest()
-        return {str(p.relative_to(run.path)): p for p in _files_of(run)}, run
-    files: dict[str, Path] = {}
-    for name in named:
-        if name.endswith(".onnx"):
-            files[name] = Path(name)
-        else:
-            files |= {str(p): p for p in _files_of(runfolder.open_run(name))}
-    return files, None
-
-
-def _files_of(run: RunFolder) -> list[Path]:
-    files = [*sorted(run.path.glob("student*.onnx")), *sorted(run.path.glob("stages/*/seed*/model.onnx"))]
-    if not files:
-        raise UsageError(f"run '{run.path}' has no exported file yet; make one: compress export {run.path}")
-    return files
-
-
-def benchmark(named: list[str], config: BenchmarkConfig, progress: Progress) -> dict[str, Any]:
-    """`benchmark.json` for files or runs; for one run it is stored there and joins its report."""
-    require("onnxruntime")
-    files, run = artifacts(named)
-    measured = document(files, config, progress)
-    if run is not None:
-        write_json(run.benchmark, measured)
-        build.write(run)
-    return measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +234,31 @@ def _images(names: list[str]) -> list[Path]:
     if not found:
         raise UsageError("no images given")
     return found
+
+
+def rebuild(run: RunFolder, progress: Progress) -> dict[str, Any]:
+    """A run's report, built anew; pictures for it are stored when they are missing and the images are at hand."""
+    dataset = None
+    config = _recipe_data(run.path)
+    wanted = mistakes.teacher(run) and mistakes.shipped(run) and not (run.path / "examples.json").is_file()
+    if config is not None and wanted:
+        try:
+            dataset = load_dataset(config, progress)
+        except UsageError as error:
+            progress.say(f"the report has no example images: {error}")
+    return build.write(run, dataset)
+
+
+def compare_runs(named: list[str], output: Path, progress: Progress) -> dict[str, Any]:
+    """Several runs side by side; writes `comparison.md` and `comparison.html` into the folder `output`."""
+    runs = [runfolder.open_run(name) for name in named]
+    document = comparison.compare([(run, rebuild(run, progress)) for run in runs])
+    write_text(output / "comparison.md", comparison.to_markdown(document))
+    try:
+        write_text(output / "comparison.html", comparison.to_html(document))
+    except MissingExtraError as error:
+        progress.say(f"comparison.html was not written: {error}")
+    return document
 
 
 def stores() -> list[dict[str, Any]]:

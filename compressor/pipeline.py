@@ -13,12 +13,12 @@ from accelerate import Accelerator
 
 from compressor import runfolder
 from compressor.benchmarking import host
-from compressor.benchmarking.measure import document
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
+from compressor.measuring import document, saved_predictions
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -50,9 +50,13 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         results = train(planned, run, device, progress)
         ship(planned, run, results)
         files = export_run(planned, run, results, progress)
-        write_json(run.benchmark, document(files, recipe.benchmark, progress))
+        measured = document(
+            files, recipe.benchmark, progress,
+            seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+        )  # fmt: skip
+        write_json(run.benchmark, measured)
         run.update(status="done", finished=runfolder.now())
-        return build.write(run)
+        return build.write(run, dataset)
     except KeyboardInterrupt:
         run.update(status="interrupted")
         raise

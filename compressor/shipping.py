@@ -13,6 +13,7 @@ import torch
 from compressor import runfolder
 from compressor.artifact import session
 from compressor.artifact.preprocessing import to_pixels
+from compressor.benchmarking import accuracy
 from compressor.data.dataset import Dataset, stratified
 from compressor.device import checked, data_for
 from compressor.distillation.chain import Result
@@ -108,6 +109,8 @@ def export_one(
         model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
     )
     seen = predict_artifact(session.load(path), dataset, "test")
+    if run is not None:
+        seen.save(accuracy.saved_at(path))
     label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
     entry = {
         "file": label,

@@ -20,11 +20,11 @@ FLOORS = {
     "benchmarking": 5,
     "quantization": 6,
     "reporting": 7,
-    "recipe": 8, "device": 8, "planning": 8, "shipping": 8, "pipeline": 8, "tuning": 8,
+    "recipe": 8, "device": 8, "measuring": 8, "planning": 8, "shipping": 8, "pipeline": 8, "tuning": 8,
     "cli": 9,
 }  # fmt: skip
 
-WITHIN_EIGHT = ["recipe", "device", "planning", "shipping", "pipeline", "tuning"]
+WITHIN_EIGHT = ["recipe", "device", "measuring", "planning", "shipping", "pipeline", "tuning"]
 """On the eighth floor each may use those before it."""
 
 
@@ -72,7 +72,7 @@ class Refuse:
         if name.split(".")[0] in {"torch", "torchvision", "timm", "onnx", "accelerate", "safetensors"}:
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Refuse())
-import compressor.device, compressor.artifact.session, compressor.benchmarking.child
+import compressor.device, compressor.measuring, compressor.artifact.session, compressor.benchmarking.child
 import compressor.evaluation.metrics, compressor.evaluation.predictions, compressor.reporting.build
 import compressor.cli.app
 """

@@ -22,6 +22,10 @@ NAMES = {
     "nnapi": "NnapiExecutionProvider",
 }
 
+OPTIONS = {"CUDAExecutionProvider": {"cudnn_conv_algo_search": "HEURISTIC"}}
+"""What a session gives to a provider. onnxruntime's own choice for CUDA times cuDNN's algorithms in every process and
+takes another one each time; the heuristic is the same in all."""
+
 _NOT_A_DEVICE = {"AzureExecutionProvider"}  # the stock CPU wheel lists it; it calls a web service
 
 
@@ -33,6 +37,12 @@ def installed() -> list[str]:
     return [name for name in onnxruntime.get_available_providers() if name not in _NOT_A_DEVICE]
 
 
+def _listed(full: str) -> bool:
+    import onnxruntime
+
+    return full in onnxruntime.get_available_providers()
+
+
 def resolve(name: str) -> str:
     """The full name of a provider given by short or full name.
 
@@ -41,7 +51,7 @@ def resolve(name: str) -> str:
     """
     full = NAMES.get(name.lower(), name)
     here = installed()
-    if full in here:
+    if full in here or (full in _NOT_A_DEVICE and _listed(full)):
         return full
     if full not in NAMES.values():
         raise ProviderError(unknown("provider", name, NAMES))
@@ -69,6 +79,16 @@ def placement(session: Any) -> dict[str, int]:
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
     return counts
+
+
+def elsewhere(session: Any, wanted: str) -> dict[str, int]:
+    """Operators that the wanted provider left to others, with how many nodes of each."""
+    counts: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        if part.ep_name != wanted:
+            for node in part.get_nodes():
+                counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def check_placement(counts: dict[str, int], wanted: str, source: str) -> None:

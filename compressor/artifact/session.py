@@ -27,6 +27,8 @@ class Artifact:
     session: Any
     provider: str
     placement: dict[str, int]
+    elsewhere: dict[str, int]
+    """Operators that run on another provider than the one asked for, with their numbers."""
     input_name: str
     input_shape: tuple[int | str | None, ...]
     input_type: str
@@ -88,7 +90,8 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None)
         options.inter_op_num_threads = 1
     chain = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
     try:
-        session = ort.InferenceSession(str(path), options, providers=chain)
+        settings = [providers.OPTIONS.get(name, {}) for name in chain]
+        session = ort.InferenceSession(str(path), options, providers=chain, provider_options=settings)
     except ProviderError:
         raise
     except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
@@ -106,6 +109,7 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None)
         session=session,
         provider=wanted,
         placement=counts,
+        elsewhere=providers.elsewhere(session, wanted),
         input_name=entry.name,
         input_shape=tuple(entry.shape),
         input_type=entry.type,

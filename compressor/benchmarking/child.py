@@ -5,22 +5,27 @@ python -m compressor.benchmarking.child '{"file": "student.onnx", "provider": "c
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compressor.artifact import session
-from compressor.benchmarking import contention
+from compressor.benchmarking import contention, gpu
 from compressor.errors import CompressorError
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Load time, first run, timed samples (ms), peak memory (MB), placement and contention of one file."""
+    """Load time, first run, timed samples (ms), peak memory (MB), placement and contention of one file.
+
+    On a GPU the samples are of calls on tensors that are there already; `with_copies_ms` is the call with copies.
+    """
     import onnxruntime  # noqa: F401  (its import is the process's, not the model's)
 
     memory_before = peak_rss_mb()
@@ -32,11 +37,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     height, width = (side if isinstance(side, int) else request["size"] for side in artifact.input_shape[2:])
     batch = artifact.batch or request["batch"]
     images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
+    feed = {artifact.input_name: images.astype(np.float16 if artifact.input_type == "tensor(float16)" else np.float32)}
+    bound = artifact.provider in gpu.BOUND
+    run = gpu.bound_run(artifact, feed) if bound else functools.partial(artifact.session.run, None, feed)
     started = time.perf_counter()
-    artifact.run(images)
+    run()
     first_ms = (time.perf_counter() - started) * 1e3
-    _run_for(artifact, images, seconds=request["warmup_seconds"], most=sys.maxsize)
-    samples = _run_for(artifact, images, seconds=request["max_seconds"], most=request["samples"])
+    _run_for(run, seconds=request["warmup_seconds"], most=sys.maxsize)
+    samples = _run_for(run, seconds=request["max_seconds"], most=request["samples"])
+    seen = watch.read()
     return {
         "load_ms": load_ms,
         "first_run_ms": first_ms,
@@ -45,26 +54,29 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "load_rss_mb": memory_loaded,
         "peak_rss_mb": peak_rss_mb(),
         "placement": artifact.placement,
+        "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
         "batch": batch,
-        **watch.read(),
+        "contention": seen,
+        "noisy": seen["noisy"],
+        "with_copies_ms": gpu.with_copies(artifact, feed) if bound else None,
+        **(gpu.state() if bound else {}),
     }
 
 
-def _run_for(artifact: session.Artifact, images: Any, *, seconds: float, most: int) -> list[float]:
-    """Times of consecutive calls, ms, until `seconds` are over or there are `most`."""
-    run, name, timer = artifact.session.run, artifact.input_name, time.perf_counter
-    feed = {name: images.astype(np.float16) if artifact.input_type == "tensor(float16)" else images}
+def _run_for(run: Callable[[], Any], *, seconds: float, most: int) -> list[float]:
+    """Times of consecutive calls, ms, until `seconds` are over or there are `most`; rounded to 0.1 µs."""
+    timer = time.perf_counter
     samples: list[float] = []
     end = timer() + seconds
     while len(samples) < most:
         started = timer()
-        run(None, feed)
+        run()
         now = timer()
         samples.append((now - started) * 1e3)
         if now > end:
             break
-    return samples
+    return [round(sample, 4) for sample in samples]
 
 
 def peak_rss_mb() -> float:

@@ -16,11 +16,16 @@ class BenchmarkConfig(BaseModel):
     """Batch sizes."""
     threads: list[int] = [1]
     """Intra-op threads."""
-    processes: int = Field(default=3, ge=1)
-    """Fresh child processes per combination, interleaved between the combinations."""
+    processes: int = Field(default=5, ge=1)
+    """Fresh child processes per combination, interleaved between the combinations. With fewer than 3 nothing is
+    decided between two files."""
+    max_processes: int = Field(default=15, ge=1)
+    """Processes are added to a comparison that is undecided or too wide, up to this many."""
+    half_width: float = Field(default=0.05, gt=0)
+    """Half of a ratio's 95 % interval, as a share of it, that is aimed at."""
     samples: int = Field(default=662, ge=10)
     """Timed calls per combination, over all its processes; 662 support a p99, 64 a p90."""
-    warmup_seconds: float = Field(default=0.3, ge=0)
+    warmup_seconds: float = Field(default=0.5, ge=0)
     """Untimed calls before the timed ones, in each process."""
     max_seconds: float = Field(default=4.0, gt=0)
     """Timed calls stop after this long in a process, with as many samples as there are then."""

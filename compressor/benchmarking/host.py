@@ -63,8 +63,11 @@ def _memory_mb() -> float | None:
 
 
 def quota() -> float | None:
-    """CPUs that a cgroup (v2) allows; None without a limit."""
+    """CPUs that a cgroup (version 2 or 1) allows; None without a limit."""
     allowed, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if allowed == "max":
+        old = "/sys/fs/cgroup/cpu"  # version 1 writes -1 where there is no limit
+        allowed, period = _read(f"{old}/cpu.cfs_quota_us") or "", _read(f"{old}/cpu.cfs_period_us") or ""
     return int(allowed) / int(period) if allowed.isdigit() and period.strip().isdigit() else None
 
 

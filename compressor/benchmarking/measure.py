@@ -1,4 +1,4 @@
-"""Runs the child processes, interleaved, and sums their samples up."""
+"""Runs the child processes in rounds, interleaved, until the comparisons between files are decided."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from compressor.artifact import providers
-from compressor.artifact.session import load
-from compressor.benchmarking import host
+from compressor.artifact import metadata, providers
+from compressor.artifact.session import Artifact, load
+from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.errors import CompressorError, ProviderError
 from compressor.runtime import Progress, versions
-
-NEEDED = {"p50_ms": 1, "p90_ms": 64, "p99_ms": 662}
-"""Samples without which a percentile is not printed (MLPerf's early-stopping rule, 99 % confidence)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +33,32 @@ class Cell:
     size: int
 
 
-def cells(files: dict[str, Path], config: BenchmarkConfig) -> list[Cell]:
-    """Every file (by label) × provider × batch × threads.
+def describe(files: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """What each file (by label) says of itself: `name`, `role`, `precision`, `bytes`, `macs`, `params`, `size` …
+
+    A file without the metadata that `compress export` writes is measured all the same, when its input says its size.
+
+    Raises:
+        ArtifactError: a file that can't be loaded, or whose input size is unknown.
+    """
+    return {label: _describe(load(file)) for label, file in files.items()}
+
+
+def _describe(artifact: Artifact) -> dict[str, Any]:
+    facts: dict[str, Any] = {"bytes": artifact.path.stat().st_size, "batch": artifact.batch}
+    keys = ("name", "role", "precision", "macs", "params", "temperature")
+    shape = artifact.input_shape
+    foreign = metadata.KEY not in artifact.session.get_modelmeta().custom_metadata_map
+    if foreign and len(shape) == 4 and all(isinstance(side, int) for side in shape[2:]):
+        return facts | dict.fromkeys(keys) | {"size": shape[3]}
+    about = artifact.metadata
+    return facts | {key: getattr(about, key) for key in keys} | {"size": about.preprocessing.size}
+
+
+def cells(
+    files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, dict[str, Any]] | None = None
+) -> list[Cell]:
+    """Every file (by label) × provider × batch × threads; `facts` as `describe` gives them.
 
     A file with a frozen batch is measured at that batch alone.
 
@@ -50,12 +69,13 @@ def cells(files: dict[str, Path], config: BenchmarkConfig) -> list[Cell]:
     chosen = config.providers or default_providers()
     for name in chosen:
         providers.resolve(name)
+    facts = facts or describe(files)
     found = []
     for label, file in files.items():
-        artifact = load(file)
-        batches = [artifact.batch] if artifact.batch else config.batches
-        size = artifact.metadata.preprocessing.size
-        for provider, batch, threads in itertools.product(chosen, batches, config.threads):
+        frozen = facts[label]["batch"]
+        combinations = itertools.product(chosen, [frozen] if frozen else config.batches, config.threads)
+        for provider, batch, threads in combinations:
+            size = facts[label]["size"]
             found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads, size=size))
     return found
 
@@ -66,27 +86,114 @@ def default_providers() -> list[str]:
     return ["cpu"] + (["cuda"] if "cuda" in here else [])
 
 
-def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
-    """One row per cell. The cells take turns, so that a drift of the machine hits all alike.
+def reference(facts: dict[str, dict[str, Any]]) -> str:
+    """The label that the others are compared with: the fp32 student, else the first file."""
+    students = [label for label, f in facts.items() if f["role"] == "student" and f["precision"] == "fp32"]
+    return (students or list(facts))[0]
+
+
+def measure(
+    todo: list[Cell], config: BenchmarkConfig, progress: Progress, against: str | None = None
+) -> list[dict[str, Any]]:
+    """One row per cell, with its ratio to the row of `against` (the first label) of the same combination.
+
+    The cells take turns, so that a drift of the machine hits all alike. After `config.processes` rounds those
+    comparisons that are undecided, or wider than `config.half_width`, go on, each together with its reference, up to
+    `config.max_processes`.
 
     Raises:
         ProviderError: a provider took no node, or could not start.
         CompressorError: a child failed.
     """
-    answers: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in todo}
+    against = against or todo[0].label
+    session = _Session(config, {cell: [] for cell in todo})
     with progress.bar("benchmark", len(todo) * config.processes) as bar:
         for _ in range(config.processes):
+            session.round(todo, bar)
+    pairs = {cell: _reference_of(cell, todo, against) for cell in todo}
+    if config.processes >= compare.PROCESSES:
+        extra = config.max_processes - config.processes
+        with progress.bar("until it is decided", max(extra, 0)) as bar:
+            for _ in range(extra):
+                undecided = [c for c, r in pairs.items() if r and session.open(c, r)]
+                needed = [c for c in todo if c in undecided or c in [pairs[u] for u in undecided]]
+                if not needed:
+                    break
+                session.round(needed, None)
+                bar.advance(note=f"{len(undecided)} comparisons")
+    found = []
+    for cell in todo:
+        other = pairs[cell]
+        ratio = session.ratio(cell, other) if other else None
+        row = rows.summarise(cell.label, cell.provider, cell.threads, session.answers[cell])
+        found.append(row | {"ratio": rows.ratio_entry(against, ratio), "remeasured": session.remeasured[cell]})
+    return found
+
+
+def _reference_of(cell: Cell, todo: list[Cell], against: str) -> Cell | None:
+    """The reference's cell with the same provider, batch and threads; None for itself or where it has none."""
+    if cell.label == against:
+        return None
+    same = (cell.provider, cell.batch, cell.threads)
+    return next((c for c in todo if c.label == against and (c.provider, c.batch, c.threads) == same), None)
+
+
+@dataclass
+class _Session:
+    """The rounds so far: per cell one answer for each round it took part in, from the first on."""
+
+    config: BenchmarkConfig
+    answers: dict[Cell, list[dict[str, Any]]]
+    remeasured: dict[Cell, int] = field(init=False)
+    """Processes of a cell that were measured again because something disturbed them."""
+    busy: bool = False
+    """A repeated round was disturbed, too: the machine will not become quiet, and repeating only takes time."""
+
+    def __post_init__(self) -> None:
+        self.remeasured = dict.fromkeys(self.answers, 0)
+
+    def round(self, todo: list[Cell], bar: Any) -> None:
+        """One process per cell. A disturbed round is measured again, whole: its processes are compared in pairs."""
+        found = self._once(todo, bar)
+        if not self.busy and any(answer["noisy"] for answer in found.values()):
+            found = self._once(todo, None)
+            self.busy = any(answer["noisy"] for answer in found.values())
             for cell in todo:
-                answers[cell].append(_child(cell, config))
+                self.remeasured[cell] += 1
+        for cell, answer in found.items():
+            self.answers[cell].append(answer)
+
+    def _once(self, todo: list[Cell], bar: Any) -> dict[Cell, dict[str, Any]]:
+        found = {}
+        for cell in todo:
+            found[cell] = _child(cell, self.config)
+            if bar:
                 bar.advance(note=f"{cell.label} · {cell.provider}")
-    return [summarise(cell, runs) for cell, runs in answers.items()]
+        return found
+
+    def open(self, cell: Cell, other: Cell) -> bool:
+        """Whether more processes are wanted: no verdict yet, or an interval wider than asked for."""
+        found = self.ratio(cell, other)
+        return found.verdict == "undecided" or found.half_width > self.config.half_width
+
+    def ratio(self, cell: Cell, other: Cell) -> compare.Ratio:
+        """Over the rounds that both took part in: every cell starts in the first and never comes back."""
+        both = min(len(self.answers[cell]), len(self.answers[other]))
+        samples = [[answer["samples_ms"] for answer in self.answers[c][:both]] for c in (other, cell)]
+        return compare.compare(*samples)
 
 
 def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress) -> dict[str, Any]:
     """`benchmark.json`: one row per file × provider × batch × threads, with raw samples, host and versions."""
+    facts = describe(files)
+    against = reference(facts)
+    measured = measure(cells(files, config, facts), config, progress, against)
     return {
         "schema_version": 1,
-        "rows": measure(cells(files, config), config, progress),
+        "reference": against,
+        "models": facts,
+        "rows": measured,
+        "warnings": rows.warnings(measured),
         "host": host.fingerprint(),
         "versions": versions(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,41 +223,3 @@ def _child(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
         raise kind(answer["error"])
     measured: dict[str, Any] = answer["ok"]
     return measured
-
-
-def summarise(cell: Cell, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """A row: percentiles over all processes' samples, medians of what each process measures once."""
-    samples = np.concatenate([run["samples_ms"] for run in runs])
-    noisy = [run["noisy"] for run in runs if run["noisy"] is not None]
-    row: dict[str, Any] = {
-        "file": cell.label,
-        "provider": cell.provider,
-        "placement": runs[0]["placement"],
-        "threads": cell.threads,
-        "batch": cell.batch,
-        "samples": len(samples),
-        **percentiles(samples),
-    }
-    row |= {
-        "throughput": cell.batch / (row["p50_ms"] / 1e3),
-        "load_ms": _median(runs, "load_ms"),
-        "first_run_ms": _median(runs, "first_run_ms"),
-        "load_rss_mb": _median(runs, "load_rss_mb"),
-        "peak_rss_mb": _median(runs, "peak_rss_mb"),
-        "process_p50_ms": [float(np.median(run["samples_ms"])) for run in runs],
-        "noisy": any(noisy) if noisy else None,
-        "raw_ms": [run["samples_ms"] for run in runs],
-    }
-    return row
-
-
-def percentiles(samples: Any) -> dict[str, float | None]:
-    """`p50_ms`, `p90_ms`, `p99_ms`; None for a percentile that so few samples can't support."""
-    return {
-        name: float(np.percentile(samples, int(name[1:3]))) if len(samples) >= needed else None
-        for name, needed in NEEDED.items()
-    }
-
-
-def _median(runs: list[dict[str, Any]], key: str) -> float:
-    return float(np.median([run[key] for run in runs]))

@@ -10,22 +10,36 @@ import typer
 
 from compressor.cli.console import Console, JsonOption, QuietOption, VerboseOption, edge
 
+REGRESSION = 3
+"""Exit code of `--check-regression` when something got worse."""
+
 
 @edge
 def benchmark(
     models: Annotated[
-        list[str] | None, typer.Argument(help="ONNX files or runs; the newest run when none is given.")
+        list[str] | None, typer.Argument(help="ONNX files, runs or timm names; the newest run when none is given.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="cpu, cuda, tensorrt, openvino, …; several with commas.")] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1",
     threads: Annotated[str, typer.Option(help="Intra-op threads, separated by commas.")] = "1",
-    processes: Annotated[int, typer.Option(help="Fresh child processes per row.")] = 3,
+    data: Annotated[str | None, typer.Option(help="Images for the accuracy; a run has its own.")] = None,
+    size: Annotated[int, typer.Option(help="Input size of timm models, pixels.")] = 224,
+    processes: Annotated[int | None, typer.Option(help="Fresh child processes per row; 5.")] = None,
+    max_processes: Annotated[
+        int | None, typer.Option(help="Processes are added to an undecided comparison, up to these; 15.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Timed calls per row; 662 support a p99.")] = 662,
+    check_regression: Annotated[
+        Path | None, typer.Option(help="An earlier benchmark.json: exit with 3 when a figure got worse.")
+    ] = None,
     json_output: Annotated[bool, JsonOption] = False,
     quiet: Annotated[bool, QuietOption] = False,
     verbose: Annotated[bool, VerboseOption] = False,
 ) -> None:
-    """Latency, load time and memory per file, provider, batch size and threads, in fresh processes.
+    """Latency, memory, size and accuracy per file, provider, batch size and threads, in fresh processes.
+
+    The fp32 student (else the first file) is what the others are compared with: faster, slower, same (within
+    3 %) or undecided.
 
     Examples:
 
@@ -33,24 +47,38 @@ def benchmark(
 
         compress benchmark runs/NAME --batch 1,8 --threads 1,2
 
-        compress benchmark student.onnx other.onnx --provider cpu,cuda
+        compress benchmark student.onnx other.onnx --provider cpu,cuda --data photos/
+
+        compress benchmark resnet50 mobilenetv3 --size 224
+
+        compress benchmark student.onnx --json > old.json
+
+        compress benchmark student.onnx --check-regression old.json
     """
-    from compressor import device
+    from compressor import device, measuring
+    from compressor.benchmarking import regression
     from compressor.benchmarking.config import BenchmarkConfig
     from compressor.cli import show
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
+    counts = {"processes": processes, "max_processes": max_processes}
     config = device.checked(
         BenchmarkConfig,
         providers=[p.strip() for p in provider.split(",")] if provider else None,
         batches=device.numbers(batch, "--batch"),
         threads=device.numbers(threads, "--threads"),
-        processes=processes,
         samples=samples,
+        **{key: value for key, value in counts.items() if value is not None},
     )
-    document = device.benchmark(models or [], config, console)
-    show.benchmark(console, document["rows"])
-    console.document(document)
+    old = regression.read(check_regression) if check_regression else None
+    document = measuring.benchmark(models or [], config, console, data=data, size=size)
+    show.benchmark(console, document)
+    found = regression.check(old, document) if old else None
+    console.document(document if found is None else document | {"regressions": found.worse, "notes": found.notes})
+    if found is not None:
+        show.regressions(console, found)
+        if found.worse:
+            raise typer.Exit(REGRESSION)
 
 
 @edge
@@ -127,25 +155,39 @@ def predict(
 
 @edge
 def report(
-    run: Annotated[Path | None, typer.Argument(help="A run; the newest one when none is given.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs; the newest one when none is given.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the comparison of several runs.")] = Path(),
+    csv: Annotated[bool, typer.Option("--csv", help="Print the run's report.csv on stdout.")] = False,
     json_output: Annotated[bool, JsonOption] = False,
     quiet: Annotated[bool, QuietOption] = False,
     verbose: Annotated[bool, VerboseOption] = False,
 ) -> None:
-    """Rebuild a run's report from what its folder holds.
+    """Rebuild a run's report from what its folder holds, or compare several runs.
+
+    One run: report.html, report.md, report.csv and report.json in its folder. Several: comparison.html and
+    comparison.md in the folder given by --output.
 
     Examples:
 
         compress report
 
         compress report runs/NAME --json
+
+        compress report runs/A runs/B runs/C --output compared/
     """
-    from compressor import runfolder
+    from compressor import device, runfolder
     from compressor.cli import show
-    from compressor.reporting import build
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    folder = runfolder.open_run(run) if run else runfolder.newest()
-    found = build.write(folder)
+    if runs and len(runs) > 1:
+        document = device.compare_runs(runs, output, console)
+        show.comparison(console, document, output)
+        console.document(document)
+        return
+    folder = runfolder.open_run(runs[0]) if runs else runfolder.newest()
+    found = device.rebuild(folder, console)
+    if csv:
+        print((folder.path / "report.csv").read_text(encoding="utf-8"), end="")
+        return
     show.report(console, folder, found)
     console.document(found)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from compressor.benchmarking.regression import Findings
 from compressor.cli.console import Console
+from compressor.reporting import comparison as compared
 from compressor.reporting import markdown, table
 from compressor.runfolder import RunFolder
 
@@ -14,12 +17,20 @@ def report(console: Console, run: RunFolder, found: dict[str, Any]) -> None:
     console.result("")
     console.table(table.COLUMNS, table.cells(table.rows(found)))
     console.result("")
-    for line in (table.help_line(found), table.measured_on(found)):
+    for line in (*(entry["text"] for entry in found["verdicts"]), table.help_line(found), table.measured_on(found)):
         if line:
             console.result(line)
     for warning in found["warnings"]:
         console.result(f"Note: {warning}")
     console.result(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
+
+
+def comparison(console: Console, document: dict[str, Any], output: Path) -> None:
+    """Several runs side by side."""
+    console.table(compared.COLUMNS, compared.lines(document))
+    for warning in document["warnings"]:
+        console.result(f"Note: {warning}")
+    console.result(f"Written: {output / 'comparison.html'} and comparison.md")
 
 
 def plan(console: Console, planned: Any, estimate: dict[str, Any]) -> None:
@@ -72,11 +83,28 @@ def exports(console: Console, entries: list[dict[str, Any]]) -> None:
     console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": entries}))
 
 
-def benchmark(console: Console, rows: list[dict[str, Any]]) -> None:
+def benchmark(console: Console, document: dict[str, Any]) -> None:
     """What `compress benchmark` measured."""
-    console.table(markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines({"benchmark": rows}))
-    if any(row["noisy"] for row in rows):
-        console.result("Note: rows marked noisy were measured while something else used the machine.")
+    console.table(markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines({"benchmark": document["rows"]}))
+    lines = markdown.accuracy_lines(document["models"])
+    if lines:
+        console.result("")
+        console.table(markdown.ACCURACY_COLUMNS, lines)
+    console.result("")
+    for entry in document["verdicts"]:
+        console.result(entry["text"])
+    for warning in document["warnings"]:
+        console.result(f"Note: {warning}")
+
+
+def regressions(console: Console, found: Findings) -> None:
+    """What `--check-regression` found."""
+    for note in found.notes:
+        console.result(f"Note: {note}")
+    for text in found.worse:
+        console.result(f"worse: {text}")
+    if not found.worse:
+        console.result(f"no regression in {found.compared} figures")
 
 
 def evaluation(console: Console, found: dict[str, Any]) -> None:

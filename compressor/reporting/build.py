@@ -8,24 +8,43 @@ from typing import Any
 
 import numpy as np
 
+from compressor.benchmarking import rows
+from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import html, markdown
+from compressor.reporting import examples, html, markdown, mistakes, table
 from compressor.runfolder import RunFolder
 from compressor.runtime import finite, log, write_json, write_text
 
+QUANTILES = 51
+"""Points that a latency's distribution is drawn from: every 2 %."""
 
-def write(run: RunFolder) -> dict[str, Any]:
-    """Builds the report and writes `report.json`, `report.md` and, where jinja2 is there, `report.html`."""
+
+def write(run: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Builds the report and writes `report.json`, `.md`, `.csv` and, where jinja2 is there, `report.html`.
+
+    With the dataset at hand, pictures on which student and teacher disagree are stored in the run first, so that
+    the report has them when it is rebuilt elsewhere.
+    """
+    if dataset is not None:
+        _collect(run, dataset)
     report = build(run)
     write_json(run.report, report)
     write_text(run.path / "report.md", markdown.render(report))
+    write_text(run.path / "report.csv", table.csv(report))
     try:
-        write_text(run.path / "report.html", html.render(report))
+        write_text(run.path / "report.html", html.render(report, examples.embedded(run, report["examples"])))
     except MissingExtraError as error:
         log.warning("report.html was not written: %s", error)
     return report
+
+
+def _collect(run: RunFolder, dataset: Dataset) -> None:
+    teacher, student = mistakes.teacher(run), mistakes.shipped(run)
+    if teacher and student:
+        seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
+        examples.collect(run, dataset, *seen)
 
 
 def build(run: RunFolder) -> dict[str, Any]:
@@ -50,10 +69,15 @@ def build(run: RunFolder) -> dict[str, Any]:
         "dataset": {**note["dataset"], "classes": note["dataset"]["classes"]},
         "models": models,
         "exports": _json(run.exports) if run.exports.is_file() else [],
-        "benchmark": [{k: v for k, v in row.items() if k != "raw_ms"} for row in benchmark["rows"]],
+        "benchmark": [_timing(row) for row in benchmark["rows"]],
         "shipped_seed": shipped["seed"] if shipped else None,
         "help": _help(cards, predictions),
         "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
+        "reliability": mistakes.reliability(run),
+        "confusion": mistakes.confusion(run, note["dataset"]["classes"]),
+        "examples": examples.stored(run),
+        "benchmark_models": benchmark.get("models"),
+        "verdicts": benchmark.get("verdicts", []),
         "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],
         "host": benchmark["host"],
         "versions": note.get("versions"),
@@ -144,6 +168,13 @@ def _curve(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     return {"role": card["role"], "name": card["architecture"]["name"], "seed": card["seed"], "epochs": epochs}
 
 
+def _timing(row: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark row with its samples as quantiles, which the plots are drawn from."""
+    samples = np.concatenate(row["raw_ms"])
+    quantiles = [float(v) for v in np.quantile(samples, np.linspace(0, 1, QUANTILES))]
+    return {k: v for k, v in row.items() if k != "raw_ms"} | {"quantiles_ms": quantiles}
+
+
 def _warnings(report: dict[str, Any]) -> list[str]:
     """What a reader must know before trusting the result."""
     found = []
@@ -165,10 +196,7 @@ def _warnings(report: dict[str, Any]) -> list[str]:
     for model in report["models"]:
         if model["role"] == "teacher" and model["weights"] == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
-    for row in report["benchmark"]:
-        if row["noisy"]:
-            found.append(f"The latency of {row['file']} was measured while something else used the machine.")
-    return found
+    return found + rows.warnings(report["benchmark"])
 
 
 def _json(path: Path) -> Any:

@@ -2,51 +2,110 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from compressor.reporting import markdown, table
+from compressor.reporting import markdown, plots, table
 from compressor.runtime import require
 
-_COLORS = {"teacher": "#8a5a00", "assistant": "#6b4fa0", "baseline": "#777777", "student": "#0b6bcb"}
 
-
-def render(report: dict[str, Any]) -> str:
-    """The report as HTML. Raises MissingExtraError without jinja2."""
-    require("jinja2")
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("compressor.reporting") / "report.html").read_text("utf-8"))
-    return template.render(
+def render(report: dict[str, Any], examples: list[dict[str, Any]] | None = None) -> str:
+    """The report as HTML; `examples` as `examples.embedded` gives them. Raises MissingExtraError without jinja2."""
+    return page(
+        "report.html",
         report=report,
+        cards=cards(report),
+        chain=chain(report),
         headline=(table.COLUMNS, table.cells(table.rows(report))),
         remarks=[t for t in (table.measured_on(report), table.help_line(report)) if t],
+        verdicts=report["verdicts"],
+        plots=plots.plots(report),
+        examples=examples or [],
         sections=[
             ("Models", markdown.MODEL_COLUMNS, markdown.model_lines(report)),
             ("Exported files", markdown.EXPORT_COLUMNS, markdown.export_lines(report)),
             ("Benchmark", markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines(report)),
+            ("Accuracy of the measured files", markdown.ACCURACY_COLUMNS,
+             markdown.accuracy_lines(report["benchmark_models"] or {})),
             ("Worst classes", *markdown.worst_classes(report)),
         ],
-        curves=curves(report),
+        host=host_line(report),
+    )  # fmt: skip
+
+
+def page(template: str, **values: Any) -> str:
+    """One of the room's templates, with the style and the macros that all share. Raises MissingExtraError."""
+    require("jinja2")
+    import jinja2
+
+    room = files("compressor.reporting")
+    names = ("report.html", "comparison.html", "parts.html")
+    texts = {name: (room / name).read_text("utf-8") for name in names}
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(texts), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.get_template(template).render(**values)
 
 
-def curves(report: dict[str, Any]) -> dict[str, Any] | None:
-    """Validation accuracy per epoch as polylines in a 600 × 200 box; None when nothing was trained."""
-    series = [c for c in report["curves"] if c["epochs"]]
-    if not series:
-        return None
-    values = [e["validation_top1"] for c in series for e in c["epochs"]]
-    low, high = min(values), max(values)
-    span = max(high - low, 1e-9)
-    longest = max(len(c["epochs"]) for c in series)
-    lines = []
-    for c in series:
-        points = " ".join(
-            f"{600 * (i + 1) / longest:.1f},{200 - 200 * (e['validation_top1'] - low) / span:.1f}"
-            for i, e in enumerate(c["epochs"])
-        )
-        label = f"{c['role']} {c['name']}, seed {c['seed']}"
-        lines.append({"points": points, "label": label, "color": _COLORS.get(c["role"], "#333333")})
-    return {"lines": lines, "low": low, "high": high, "epochs": longest}
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One headline figure: the teacher's, the shipped file's, and how they compare."""
+
+    title: str
+    before: str
+    after: str
+    change: str
+
+
+def cards(report: dict[str, Any]) -> list[Card]:
+    """Teacher → shipped student: accuracy, latency, size, memory; what was not measured is left out."""
+    rows = table.rows(report)
+    teacher = next((r for r in rows if r.label == "teacher"), None)
+    student = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), None)
+    student = student or next((r for r in rows if r.label == "student"), None)
+    if teacher is None or student is None:
+        return []
+    found = []
+    if teacher.top1 is not None and student.top1 is not None:
+        points = 100 * (student.top1 - teacher.top1)
+        found.append(Card(title="Top-1 on test", before=f"{100 * teacher.top1:.1f} %",
+                          after=f"{100 * student.top1:.1f} %", change=f"{points:+.1f} points"))  # fmt: skip
+    for title, unit, scale, digits, before, after in (
+        ("Latency p50", "ms", 1.0, 2, teacher.p50_ms, student.p50_ms),
+        ("File", "MB", 1e6, 1, teacher.bytes, student.bytes),
+        ("Peak memory", "MB", 1.0, 0, teacher.peak_rss_mb, student.peak_rss_mb),
+    ):
+        if before and after:
+            found.append(Card(title=title, before=f"{before / scale:.{digits}f} {unit}",
+                              after=f"{after / scale:.{digits}f} {unit}",
+                              change=f"{after / before:.2f}×"))  # fmt: skip
+    return found
+
+
+def chain(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages in order: `role`, `name`, `params`, mean `top1`; the baseline last, with `apart` set."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for model in report["models"]:
+        groups.setdefault(model["stage"], []).append(model)
+    found = [
+        {"role": m[0]["role"], "name": m[0]["name"], "params": m[0]["params"], "seeds": len(m),
+         "top1": sum(x["top1"] for x in m) / len(m), "apart": m[0]["role"] == "baseline"}
+        for _, m in sorted(groups.items())
+    ]  # fmt: skip
+    return sorted(found, key=lambda stage: bool(stage["apart"]))
+
+
+def host_line(report: dict[str, Any]) -> str:
+    """The machine in one line."""
+    host = report["host"] or {}
+    known = [
+        host.get("cpu"),
+        f"{host['cores_usable']} cores" if host.get("cores_usable") else None,
+        f"{host['memory_mb'] / 1e3:.1f} GB of memory" if host.get("memory_mb") else None,
+        f"instructions {', '.join(host['instructions'])}" if host.get("instructions") else None,
+        f"governor {host['governor']}" if host.get("governor") else None,
+        ", ".join(host.get("gpus") or []) or None,
+        host.get("system"),
+    ]
+    return "; ".join(str(part) for part in known if part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compressor.benchmarking.rows import combination
 from compressor.reporting import table
 
 
@@ -22,6 +23,7 @@ def render(report: dict[str, Any]) -> str:
         f"{dataset['validation']} validation and {dataset['test']} test images. Figures are on test.",
         grid(table.COLUMNS, table.cells(table.rows(report))),
     ]
+    parts += [f"**{entry['text']}**" for entry in report["verdicts"]]
     parts += [line for line in (table.measured_on(report), table.help_line(report)) if line]
     parts += [f"**Note.** {warning}" for warning in report["warnings"]]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
@@ -29,6 +31,8 @@ def render(report: dict[str, Any]) -> str:
         parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report))]
     if report["benchmark"]:
         parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report))]
+    if lines := accuracy_lines(report["benchmark_models"] or {}):
+        parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
     versions = ", ".join(f"{k} {v}" for k, v in (report["versions"] or {}).items() if v)
     parts += ["## How", f"    {report['run']['command']}", f"Versions: {versions}."]
@@ -72,23 +76,71 @@ def export_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-BENCHMARK_COLUMNS = ("file", "provider", "batch", "threads", "p50", "p90", "p99", "images/s", "load", "first run",
-                     "peak memory", "nodes", "samples", "noisy")  # fmt: skip
+BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "images/s", "load", "first run", "memory", "nodes",
+                     "samples", "noisy")  # fmt: skip
 
 
 def benchmark_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One line per measured combination."""
+    """One line per measured combination; rows of an older benchmark have dashes for what it did not measure."""
     return [
         (
-            r["file"], r["provider"], str(r["batch"]), str(r["threads"]), number(r["p50_ms"], ".3f", " ms"),
+            r["file"], combination(r),
+            number(r["p50_ms"], ".3f", " ms") + _span(r.get("p50_interval_ms")), _ratio(r.get("ratio")),
             number(r["p90_ms"], ".3f", " ms"), number(r["p99_ms"], ".3f", " ms"), number(r["throughput"], ".0f"),
-            number(r["load_ms"], ".0f", " ms"), number(r["first_run_ms"], ".1f", " ms"),
-            number(r["peak_rss_mb"], ".0f", " MB"),
+            number(r["load_ms"], ".0f", " ms"), number(r["first_run_ms"], ".1f", " ms"), _memory(r),
             ", ".join(f"{name.removesuffix('ExecutionProvider')} {n}" for name, n in r["placement"].items()),
-            str(r["samples"]), {True: "yes", False: "no", None: "–"}[r["noisy"]],
+            str(r["samples"]) + (f" in {r['processes']}" if r.get("processes") else ""),
+            {True: "yes", False: "no", None: "–"}[r["noisy"]],
         )
         for r in report["benchmark"]
     ]  # fmt: skip
+
+
+def _span(interval: list[float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.3f} … {interval[1]:.3f})"
+
+
+def _ratio(ratio: dict[str, Any] | None) -> str:
+    if ratio is None:
+        return "–"
+    return f"{ratio['value']:.2f} ({ratio['low']:.2f} … {ratio['high']:.2f}) {ratio['verdict']}"
+
+
+def _memory(row: dict[str, Any]) -> str:
+    """Peak resident memory after loading and after running, and the GPU's where it was seen."""
+    text = f"{number(row.get('load_rss_mb'), '.0f')} / {number(row['peak_rss_mb'], '.0f', ' MB')}"
+    return text + (f", GPU {row['gpu_memory_mb']:.0f} MB" if row.get("gpu_memory_mb") is not None else "")
+
+
+ACCURACY_COLUMNS = ("file", "precision", "size", "MACs", "top-1", "top-5", "ECE", "agrees with teacher",
+                    "against teacher", "against fp32", "worst classes")  # fmt: skip
+
+
+def accuracy_lines(models: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One line per measured file, where the accuracy of any was measured."""
+    if not any(facts.get("accuracy") for facts in models.values()):
+        return []
+    lines: list[tuple[str, ...]] = []
+    for label, facts in models.items():
+        own = facts.get("accuracy") or {}
+        lines.append((
+            label, facts["precision"] or "–", f"{facts['bytes'] / 1e6:.2f} MB",
+            "–" if facts["macs"] is None else f"{facts['macs'] / 1e6:.1f} M",
+            number(own.get("top1"), ".4f"), number(own.get("top5"), ".4f"), number(own.get("ece"), ".4f"),
+            number((own.get("teacher") or {}).get("agreement"), ".3f"),
+            gained(own.get("teacher")), gained(own.get("fp32")),
+            ", ".join(f"{w['class']} {w['top1']:.2f}" for w in own.get("worst", [])[:3]) or "–",
+        ))  # fmt: skip
+    return lines
+
+
+def gained(paired: dict[str, Any] | None) -> str:
+    """A paired gain in points, with its interval and McNemar's p."""
+    if paired is None:
+        return "–"
+    points = 100 * paired["top1_gain"]
+    low, high = 100 * paired["low"], 100 * paired["high"]
+    return f"{points:+.1f} pt ({low:+.1f} … {high:+.1f}), p {paired['mcnemar_p']:.2g}"
 
 
 def worst_classes(report: dict[str, Any], count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

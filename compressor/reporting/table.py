@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from csv import DictWriter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from compressor.benchmarking.rows import combination
 
 COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory")
 
@@ -122,11 +126,33 @@ def measured_on(report: dict[str, Any]) -> str | None:
         return None
     row = report["benchmark"][0]
     cpu = (report["host"] or {}).get("cpu") or "unknown CPU"
-    return (
-        f"Latency of the ONNX file: onnxruntime, {row['provider']}, batch {row['batch']}, "
-        f"{row['threads']} thread(s), {cpu}. A baseline has the student's architecture, so its size and speed, too."
-    )
+    return f"Latency of the ONNX file: onnxruntime, {combination(row)}, {cpu}. A baseline has the student's architecture, so its size and speed, too."
 
 
 def _timing(report: dict[str, Any], file: str) -> dict[str, Any]:
     return next((row for row in report["benchmark"] if row["file"] == file), {})
+
+
+def csv(report: dict[str, Any]) -> str:
+    """`report.csv`: models, exported files and benchmark rows, one table; `kind` says which, cells are empty elsewhere."""
+    lines: list[dict[str, Any]] = [{"kind": "model", **model} for model in report["models"]]
+    lines += [{"kind": "export", **entry} for entry in report["exports"]]
+    lines += [{"kind": "benchmark", **row} for row in report["benchmark"]]
+    plain = [_flat(line) for line in lines]
+    columns = list(dict.fromkeys(key for line in plain for key in line))
+    out = io.StringIO()
+    writer = DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain)
+    return out.getvalue()
+
+
+def _flat(line: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested figures as `outer.inner`; lists of samples and texts are left to the JSON."""
+    found: dict[str, Any] = {}
+    for key, value in line.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            found[prefix + key] = value
+    return found

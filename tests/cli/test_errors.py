@@ -41,6 +41,7 @@ TEACHER = ["--teacher", "test_resnet"]
         (["report"], 2, "no runs yet in"),
         (["evaluate"], 2, "no runs yet in"),
         (["benchmark", "--batch", "one"], 2, "--batch 'one': give whole numbers from 1"),
+        (["benchmark", "none.onnx", "--max-processes", "0"], 2, "--max-processes 0: Input should be greater than"),
         (["benchmark", "none.onnx"], 1, "no file none.onnx"),
         (["evaluate", "none.onnx"], 1, "no file none.onnx"),
         (["evaluate", "x.onnx", "--split", "dev"], 2, "unknown split 'dev' (available: auto, train, validation, test"),

@@ -1,0 +1,164 @@
+"""What `compress benchmark` does: from named files, runs and timm models to `benchmark.json` with accuracy and verdicts.
+
+torch is only loaded for timm models that are exported on the fly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compressor import runfolder
+from compressor.artifact import session
+from compressor.benchmarking import accuracy, measure, verdict
+from compressor.benchmarking.config import BenchmarkConfig
+from compressor.device import data_for
+from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
+from compressor.evaluation.predictions import Predictions, predict_artifact
+from compressor.reporting import build
+from compressor.runfolder import RunFolder
+from compressor.runtime import Progress, cache_dir, require, write_json
+
+
+def benchmark(
+    named: list[str], config: BenchmarkConfig, progress: Progress, *, data: str | None = None, size: int = 224
+) -> dict[str, Any]:
+    """`benchmark.json` for files, runs or timm names; for one run it is stored there and joins its report.
+
+    Accuracy joins from the run's own test images, or from `data`.
+
+    Raises:
+        UsageError: a name that is neither a file, a run nor a timm model; data that is not there.
+    """
+    require("onnxruntime")
+    files, run = artifacts(named, size, progress)
+    classes, fingerprint, seen = _predictions(files, run, data, progress)
+    measured = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
+    if run is not None:
+        write_json(run.benchmark, measured)
+        build.write(run)
+    return measured
+
+
+def document(
+    files: dict[str, Path],
+    config: BenchmarkConfig,
+    progress: Progress,
+    *,
+    seen: dict[str, Predictions],
+    classes: list[str],
+    data: str,
+) -> dict[str, Any]:
+    """`benchmark.json`: the files' timings, accuracy where there are predictions, and a verdict per model.
+
+    Args:
+        files: label → ONNX file.
+        seen: label → its predictions, all of the same split.
+        classes: class names in the order of the logits.
+        data: fingerprint of the images that were predicted.
+    """
+    joined = accuracy.join(measure.document(files, config, progress), seen, classes, data)
+    return joined | {"verdicts": verdict.verdicts(joined)}
+
+
+def saved_predictions(files: dict[str, Path]) -> dict[str, Predictions]:
+    """The predictions that were stored beside the files at export, by label."""
+    return {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
+
+
+def artifacts(named: list[str], size: int, progress: Progress) -> tuple[dict[str, Path], RunFolder | None]:
+    """Label → ONNX file for what was named; the run, when it is one run and nothing else."""
+    if not named:
+        named = [str(runfolder.newest().path)]
+    files: dict[str, Path] = {}
+    for name in named:
+        if name.endswith(".onnx"):
+            files[name] = Path(name)
+            continue
+        run = _run(name)
+        if run is None:
+            files[name] = _from_timm(name, size, progress)
+        elif len(named) == 1:
+            return {str(p.relative_to(run.path)): p for p in files_of(run)}, run
+        else:
+            files |= {str(p): p for p in files_of(run)}
+    return files, None
+
+
+def files_of(run: RunFolder) -> list[Path]:
+    """A run's exported files, the student's first. Raises UsageError where there is none."""
+    files = [*sorted(run.path.glob("student*.onnx")), *sorted(run.path.glob("stages/*/seed*/model.onnx"))]
+    if not files:
+        raise UsageError(f"run '{run.path}' has no exported file yet; make one: compress export {run.path}")
+    return files
+
+
+def _run(name: str) -> RunFolder | None:
+    """The run called so; None where the name may mean a timm model."""
+    try:
+        return runfolder.open_run(name)
+    except UsageError:
+        if "/" in name or Path(name).exists():
+            raise
+        return None
+
+
+def _from_timm(name: str, size: int, progress: Progress) -> Path:
+    """A timm model with random weights as an ONNX file in the cache: its speed and size, not its accuracy."""
+    try:
+        require("torch", "timm", "onnx", "onnxscript")
+    except MissingExtraError as error:
+        raise UsageError(f"'{name}' is no ONNX file and no run; to measure it as a timm model {error}") from error
+    from compressor.export.sketch import export_sketch  # torch
+    from compressor.models import names
+
+    timm_name = names.resolve(name)
+    path = cache_dir() / "models" / f"{runfolder.slug(timm_name)}-{size}.onnx"
+    if not path.is_file():
+        progress.say(f"exporting {timm_name} at {size} px to {path}")
+        export_sketch(timm_name, size, path, progress)
+    progress.say(f"{name}: {timm_name} at {size} px with random weights; its speed and size count, its answers do not")
+    return path
+
+
+def _predictions(
+    files: dict[str, Path], run: RunFolder | None, data: str | None, progress: Progress
+) -> tuple[list[str], str, dict[str, Predictions]]:
+    """Class names, a fingerprint of the images, and what each file says of them.
+
+    In a run the stored predictions are used, and made where they are missing and the images are at hand.
+    """
+    if run is None and data is None:
+        return [], "", {}
+    loaded = {label: session.load(path) for label, path in files.items()}
+    seen: dict[str, Predictions] = {}
+    classes: list[str] = []
+    fingerprint = ""
+    if data is None:
+        assert run is not None
+        seen = saved_predictions(files)
+        note = run.read()["dataset"]
+        classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
+    missing = {label: artifact for label, artifact in loaded.items() if label not in seen}
+    if not missing:
+        return classes, fingerprint, seen
+    first = next(iter(missing))
+    try:
+        dataset, split = data_for(files[first], missing[first].metadata.dataset, data, "auto", progress)
+        if data is None and f"{dataset.fingerprint}/{split}" != fingerprint:
+            raise UsageError("the run's images have changed since")
+    except CompressorError as error:
+        if data is not None:
+            raise
+        progress.say(f"accuracy of {', '.join(missing)} was not measured: {error}")
+        return classes, fingerprint, seen
+    for label, artifact in missing.items():
+        progress.say(f"accuracy of {label} on {len(dataset.splits[split])} images")
+        try:
+            seen[label] = predict_artifact(artifact, dataset, split)
+        except ArtifactError as error:  # other classes, such as a timm model's thousand
+            progress.say(f"accuracy of {label} was not measured: {error}")
+            continue
+        if data is None:
+            seen[label].save(accuracy.saved_at(files[label]))
+    return dataset.classes, f"{dataset.fingerprint}/{split}", seen

@@ -1,0 +1,104 @@
+"""Test images on which student and teacher disagree: a few small pictures in the run folder, for the report."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from compressor.artifact.session import softmax
+from compressor.data.dataset import Dataset
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Predictions
+from compressor.runfolder import RunFolder
+from compressor.runtime import write_json
+
+COUNT = 12
+SIDE = 96
+"""Longest side of a stored picture, pixels."""
+
+
+def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Predictions) -> list[dict[str, Any]]:
+    """Writes `examples/` with up to 12 pictures and `examples.json`, and gives what is in it.
+
+    Two thirds are the teacher's right answers that the student misses, the rest the other way round (or neither
+    is right); the student's worst classes come first, one image of each in turn.
+    """
+    folder = run.path / "examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    index_of = {name: i for i, name in enumerate(dataset.ids)}
+    found: list[dict[str, Any]] = []
+    for row in choose(teacher, student):
+        name = str(student.ids[row])
+        if name not in index_of:
+            continue
+        folder.mkdir(exist_ok=True)
+        picture = _save(dataset.read(index_of[name]), folder / f"{len(found):02d}")
+        found.append({"id": name, "image": f"examples/{picture}", **_said(dataset.classes, teacher, student, row)})
+    write_json(run.path / "examples.json", found)
+    return found
+
+
+def choose(teacher: Predictions, student: Predictions, count: int = COUNT) -> list[int]:
+    """Rows of the predictions to show; see `collect`. None where the two did not see the same images."""
+    if not np.array_equal(teacher.ids, student.ids):
+        return []
+    labels, said, taught = student.labels, student.logits.argmax(axis=1), teacher.logits.argmax(axis=1)
+    sure = softmax(student.logits).max(axis=1)
+    by_class = metrics.per_class(labels, student.logits, student.logits.shape[1])
+    missed = np.flatnonzero((taught == labels) & (said != labels))
+    others = np.flatnonzero((taught != said) & (taught != labels))
+    chosen: list[int] = []
+    for pool, wanted in ((missed, count - min(count // 3, len(others))), (others, count)):
+        turns: dict[int, int] = {}
+        ranked = []
+        for row in sorted(pool.tolist(), key=lambda r: -sure[r]):
+            label = int(labels[row])
+            turns[label] = turns.get(label, 0) + 1
+            ranked.append((turns[label], by_class[label], row))
+        chosen += [row for _, _, row in sorted(ranked)[: max(0, min(wanted, count - len(chosen)))]]
+    return chosen
+
+
+def _said(classes: list[str], teacher: Predictions, student: Predictions, row: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {"label": classes[int(student.labels[row])]}
+    for who, seen in (("teacher", teacher), ("student", student)):
+        probabilities = softmax(seen.logits[row])
+        best = int(probabilities.argmax())
+        answer |= {who: classes[best], f"{who}_confidence": float(probabilities[best])}
+    return answer
+
+
+def _save(image: Image.Image, stem: Any) -> str:
+    """A small picture is kept as it is (PNG); a larger one is scaled down to a JPEG of about 4 KB."""
+    if max(image.size) <= SIDE:
+        path = stem.with_suffix(".png")
+        image.save(path, optimize=True)
+    else:
+        path = stem.with_suffix(".jpg")
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.save(path, quality=82, optimize=True)
+    return str(path.name)
+
+
+def stored(run: RunFolder) -> list[dict[str, Any]]:
+    """What `collect` left in the run; nothing where it was not there."""
+    path = run.path / "examples.json"
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return found
+
+
+def embedded(run: RunFolder, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The examples with each picture as a data URI; one whose file is gone is left out."""
+    answer = []
+    for entry in found:
+        path = run.path / entry["image"]
+        if path.is_file():
+            kind = "png" if path.suffix == ".png" else "jpeg"
+            data = base64.b64encode(path.read_bytes()).decode()
+            answer.append(entry | {"source": f"data:image/{kind};base64,{data}"})
+    return answer

@@ -1,0 +1,174 @@
+"""The report's plots: which figures are drawn, and in which colours. Pure functions of `report.json`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from compressor.benchmarking.rows import combination
+from compressor.reporting import svg
+from compressor.reporting.svg import Series
+
+COLORS = {"teacher": "#b45309", "assistant": "#7c3aed", "baseline": "#6b7280", "student": "#0b6bcb",
+          "fp16": "#be185d", "int8": "#0f8a5f"}  # fmt: skip
+DASHES = {"baseline": "6 4", "assistant": "9 3 2 3", "fp16": "2 3", "int8": "6 3"}
+_OTHERS = ("#0b6bcb", "#b45309", "#0f8a5f", "#be185d", "#7c3aed", "#6b7280")
+
+FEW = 10
+"""Images below which a bin's accuracy is chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A drawn figure with what must stand beside it."""
+
+    name: str
+    title: str
+    remark: str
+    drawing: str
+    """An `<svg>` element; everything in it is escaped."""
+    keys: list[tuple[str, str, str]]
+    """Legend: label, colour, dash pattern."""
+
+
+def plots(report: dict[str, Any]) -> list[Plot]:
+    """All plots that this report has figures for."""
+    drawn = [curves(report), pareto(report), latencies(report), reliability(report), confusion(report)]
+    return [entry for entry in drawn if entry is not None]
+
+
+def curves(report: dict[str, Any]) -> Plot | None:
+    """Validation accuracy per epoch of what was trained in the run."""
+    trained = [c for c in report["curves"] if c["epochs"]]
+    if not trained:
+        return None
+    series = []
+    for c in trained:
+        points = [(float(i + 1), float(e["validation_top1"])) for i, e in enumerate(c["epochs"])]
+        label = f"{c['role']} {c['name']}, seed {c['seed']}"
+        series.append(Series(label=label, points=points, color=_color(c["role"]), dash=DASHES.get(c["role"], "")))
+    longest = max(len(c["epochs"]) for c in trained)
+    x = svg.Axis(label="epoch", low=0 if longest == 1 else 1, high=max(longest, 2))
+    y = svg.around([v for s in series for _, v in s.points], "top-1 on validation", floor=0.0)
+    drawing = svg.plot("curves", "Validation accuracy per epoch", series, x, y)
+    return Plot(name="curves", title="Learning curves", remark="Accuracy on validation after each epoch.",
+                drawing=drawing, keys=_keys(series))  # fmt: skip
+
+
+def pareto(report: dict[str, Any]) -> Plot | None:
+    """Test accuracy against latency of every exported file, with the front that nothing beats in both."""
+    spots = _spots(report)
+    if len(spots) < 2:
+        return None
+    times, tops = [s["p50_ms"] for s in spots], [s["top1"] for s in spots]
+    front = sorted(
+        (t, a) for t, a in zip(times, tops, strict=True)
+        if not any((u < t and b >= a) or (u <= t and b > a) for u, b in zip(times, tops, strict=True))
+    )  # fmt: skip
+    series = [Series(label="front", points=front, color="currentColor", dash="2 4")] if len(front) > 1 else []
+    for spot in spots:
+        at = (spot["p50_ms"], spot["top1"])
+        whiskers = [(*spot["interval"], max(at[1] - spot["error"], 0.0), min(at[1] + spot["error"], 1.0))]
+        series.append(Series(label=spot["label"], points=[at], color=spot["color"], labels=True, whiskers=whiskers))
+    wide = max(times) / min(times) > 4
+    x = svg.around([v for s in spots for v in (s["p50_ms"], *s["interval"])], "latency p50, ms", log=wide)
+    y = svg.around([v for s in spots for v in (s["top1"] - s["error"], s["top1"] + s["error"])], "top-1 on test")
+    first = report["benchmark"][0]
+    remark = (f"{combination(first)}. Whiskers: 95 % intervals, "
+              "over processes and over test images. Up and left is better; the dotted line is the front.")  # fmt: skip
+    return Plot(name="pareto", title="Accuracy against latency", remark=remark,
+                drawing=svg.plot("pareto", "Accuracy against latency per file", series, x, y), keys=[])  # fmt: skip
+
+
+def _spots(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every file with accuracy and latency; the baseline takes the student's latency: its architecture is the same."""
+    found = []
+    timings: dict[str, dict[str, Any]] = {}
+    for row in report["benchmark"]:
+        timings.setdefault(row["file"], row)
+
+    def spot(label: str, top1: float, row: dict[str, Any], color: str) -> dict[str, Any]:
+        error = 1.96 * math.sqrt(top1 * (1 - top1) / report["dataset"]["test"])
+        interval = row.get("p50_interval_ms") or (row["p50_ms"], row["p50_ms"])
+        return {"label": label, "top1": top1, "p50_ms": row["p50_ms"], "interval": interval, "error": error,
+                "color": color}  # fmt: skip
+
+    for entry in report["exports"]:
+        if entry["file"] in timings:
+            name = entry["role"] if entry["precision"] == "fp32" else entry["precision"]
+            found.append(spot(name, entry["top1"], timings[entry["file"]], _color(name)))
+    own = next((timings[e["file"]] for e in report["exports"]
+                if e["role"] == "student" and e["precision"] == "fp32" and e["file"] in timings), None)  # fmt: skip
+    tops = [m["top1"] for m in report["models"] if m["role"] == "baseline"]
+    if own and tops:
+        found.append(spot("baseline", sum(tops) / len(tops), own, _color("baseline")))
+    return found
+
+
+def latencies(report: dict[str, Any]) -> Plot | None:
+    """The distribution of each row's samples: the share of calls that took at most so long."""
+    rows = [row for row in report["benchmark"] if row.get("quantiles_ms")]
+    if not rows:
+        return None
+    exports = {e["file"]: e for e in report["exports"]}
+    several = len({(r["provider"], r["batch"], r["threads"]) for r in rows}) > 1
+    series = []
+    for i, row in enumerate(rows):
+        entry = exports.get(row["file"])
+        kind = (entry["role"] if entry["precision"] == "fp32" else entry["precision"]) if entry else row["file"]
+        where = f", {combination(row)}" if several else ""
+        # The slowest calls of a busy machine would squeeze all the rest: the line ends at 98 %.
+        values = row["quantiles_ms"][:-1]
+        points = [(v, k / len(values)) for k, v in enumerate(values)]
+        color = _OTHERS[i % len(_OTHERS)] if several else COLORS.get(kind, _OTHERS[i % len(_OTHERS)])
+        series.append(Series(label=f"{kind}{where}", points=points, color=color, dash=DASHES.get(kind, "")))
+    everything = [v for s in series for v, _ in s.points]
+    x = svg.around(everything, "latency, ms", log=max(everything) / min(everything) > 4)
+    y = svg.Axis(label="share of calls", low=0, high=1)
+    return Plot(name="latencies", title="Latency distributions",
+                remark="The share of calls that took at most so long; the slowest 2 % are left out.",
+                drawing=svg.plot("latencies", "Distribution of latencies per file", series, x, y),
+                keys=_keys(series))  # fmt: skip
+
+
+def reliability(report: dict[str, Any]) -> Plot | None:
+    """Accuracy against confidence, of teacher, student and its quantised files."""
+    series = [
+        Series(label=entry["label"], points=[(b["confidence"], b["accuracy"]) for b in _filled(entry["bins"])], marks=True,
+               color=_color(entry["kind"]), dash=DASHES.get(entry["kind"], ""))
+        for entry in report.get("reliability", [])
+    ]  # fmt: skip
+    if not series:
+        return None
+    x, y = svg.Axis(label="confidence", low=0, high=1), svg.Axis(label="accuracy", low=0, high=1)
+    remark = ("Per bin of confidence, how often the model is right on test, before calibration. On the dotted line it is "
+              "as right as it says; below it is overconfident. Bins of fewer than 10 images are left out.")  # fmt: skip
+    return Plot(name="reliability", title="Reliability", remark=remark, keys=_keys(series),
+                drawing=svg.plot("reliability", "Reliability diagram", series, x, y, diagonal=True))  # fmt: skip
+
+
+def _filled(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The bins whose accuracy means something; all of them where no more than one would be left."""
+    kept = [b for b in bins if b["count"] >= FEW]
+    return kept if len(kept) > 1 else bins
+
+
+def confusion(report: dict[str, Any]) -> Plot | None:
+    """What the student says of the classes where it does worst."""
+    found = report.get("confusion")
+    if not found:
+        return None
+    remark = ("Rows: the classes where the student does worst; columns: what it says of them, in test images. Framed: "
+              "right answers.")  # fmt: skip
+    return Plot(name="confusion", title="Confusion of the worst classes", remark=remark, keys=[],
+                drawing=svg.heatmap("confusion", "Confusion of the worst classes", found["rows"], found["columns"],
+                                    found["counts"]))  # fmt: skip
+
+
+def _color(kind: str) -> str:
+    return COLORS.get(kind, "#0b6bcb")
+
+
+def _keys(series: list[Series]) -> list[tuple[str, str, str]]:
+    return [(s.label, s.color, s.dash) for s in series]
