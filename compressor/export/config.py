@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class ExportConfig(BaseModel):
@@ -15,7 +15,7 @@ class ExportConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     precisions: list[Precision] = ["fp32"]
-    """Files to make: `fp32`, `fp16`."""
+    """Files to make: `fp32`, `fp16`, `int8`."""
     opset: int = Field(default=18, ge=18, le=24)
     """Version of ONNX's operators; 18 is the oldest that the exporter writes and runs everywhere."""
     batch: int | Literal["dynamic"] = "dynamic"
