@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,6 +27,10 @@ class Metadata(BaseModel):
     stem: str = "keep"
     """The stem adaptation the architecture was built with (see `student.stem` in the recipe)."""
     precision: str = "fp32"
+    input: Literal["normalised", "uint8"] = "normalised"
+    """`normalised`: (batch, 3, size, size) float32; `uint8`: (batch, size, size, 3), normalised inside the graph."""
+    output: Literal["logits", "probabilities"] = "logits"
+    """`probabilities`: softmax(logits / temperature), inside the graph."""
     dataset: dict[str, Any] | None = None
     """Name, fingerprint and seed of the data it was trained on."""
     recipe: str | None = None
@@ -37,6 +41,8 @@ class Metadata(BaseModel):
     """Test accuracy of the PyTorch model, a fraction."""
     parity: dict[str, Any] | None = None
     """How closely this file reproduces the PyTorch model on real samples."""
+    int8: dict[str, Any] | None = None
+    """What an int8 file was made for and how: target CPU, integer types, calibration, nodes left in float, accuracy."""
     macs: int | None = None
     """Multiply–accumulate operations for one image."""
     params: int | None = None

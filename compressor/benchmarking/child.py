@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compressor.artifact import session
 from compressor.benchmarking import contention
 from compressor.errors import CompressorError
@@ -29,9 +27,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
     memory_loaded = peak_rss_mb()
-    height, width = (side if isinstance(side, int) else request["size"] for side in artifact.input_shape[2:])
-    batch = artifact.batch or request["batch"]
-    images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
+    images = artifact.example(request["batch"], request["size"])
     started = time.perf_counter()
     artifact.run(images)
     first_ms = (time.perf_counter() - started) * 1e3
@@ -46,7 +42,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "peak_rss_mb": peak_rss_mb(),
         "placement": artifact.placement,
         "provider": artifact.provider,
-        "batch": batch,
+        "batch": len(images),
         **watch.read(),
     }
 
@@ -54,7 +50,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 def _run_for(artifact: session.Artifact, images: Any, *, seconds: float, most: int) -> list[float]:
     """Times of consecutive calls, ms, until `seconds` are over or there are `most`."""
     run, name, timer = artifact.session.run, artifact.input_name, time.perf_counter
-    feed = {name: images.astype(np.float16) if artifact.input_type == "tensor(float16)" else images}
+    feed = {name: images}
     samples: list[float] = []
     end = timer() + seconds
     while len(samples) < most:

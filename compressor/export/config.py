@@ -20,5 +20,8 @@ class ExportConfig(BaseModel):
     """Version of ONNX's operators; 18 is the oldest that the exporter writes and runs everywhere."""
     batch: int | Literal["dynamic"] = "dynamic"
     """Batch size of the file; `dynamic` takes any."""
+    uint8_input: bool = False
+    """Puts normalisation and softmax (at the calibration temperature) into the graph: (N, H, W, 3) uint8 in,
+    probabilities out."""
     parity_samples: int = Field(default=128, ge=4)
     """Real validation images that a file must reproduce the PyTorch model on."""

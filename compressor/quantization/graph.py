@@ -65,9 +65,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
-def replace_nodes(
-    graph: onnx.GraphProto, change: Callable[[onnx.NodeProto], Iterable[onnx.NodeProto] | None]
-) -> int:
+def replace_nodes(graph: onnx.GraphProto, change: Callable[[onnx.NodeProto], Iterable[onnx.NodeProto] | None]) -> int:
     """Puts what `change` gives in a node's place (None keeps it); gives how many were changed."""
     made: list[onnx.NodeProto] = []
     count = 0
@@ -93,17 +91,3 @@ def remove_unused(model: onnx.ModelProto) -> None:
     unread = [i for i in model.graph.initializer if i.name not in read]
     for initializer in unread:
         model.graph.initializer.remove(initializer)
-
-
-def plain(model: onnx.ModelProto) -> None:
-    """Drops what a tool wrote about its own work (stack traces with paths of this machine among it); names stay."""
-    model.doc_string = ""
-    model.graph.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    del model.graph.value_info[:]

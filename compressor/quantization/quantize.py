@@ -40,7 +40,7 @@ def candidates(model: onnx.ModelProto, kinds: Iterable[str] | None = None) -> li
     after, before = _reach(model)
     chosen = []
     for node in model.graph.node:
-        if node.op_type not in wanted or node.name.endswith(f"_{FACTOR}"):
+        if node.op_type not in wanted or node.name.endswith(FACTOR):
             continue
         if node.op_type in WEIGHTED:
             if node.input[1] in index.constants:
@@ -123,7 +123,7 @@ def tightened(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
         if low is None or high is None or node.output[0] not in found:
             continue
         factor = index.only_reader(node.output[0])
-        if not (factor is not None and factor.name.endswith(f"_{FACTOR}")):
+        if not (factor is not None and factor.name.endswith(FACTOR)):
             continue
         found[node.output[0]] = (float(low), float(high))
         shift = index.producer.get(node.input[0])
@@ -152,7 +152,7 @@ def absorb_scales(model: onnx.ModelProto) -> int:
     count = 0
     while True:
         index = Graph(model)
-        node = next((n for n in model.graph.node if n.name.endswith(f"_{FACTOR}") and _absorbable(index, n)), None)
+        node = next((n for n in model.graph.node if n.name.endswith(FACTOR) and _absorbable(index, n)), None)
         if node is None:
             return count
         before = index.producer[node.input[0]]

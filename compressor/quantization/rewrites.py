@@ -6,6 +6,7 @@ neighbours' tensors back to float and again to int8.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from compressor.quantization.graph import WEIGHTED, Graph, attribute, plain, remove_unused, replace_nodes
+from compressor.errors import ParityError
+from compressor.export.plain import plain
+from compressor.quantization.graph import WEIGHTED, Graph, attribute, remove_unused, replace_nodes
+from compressor.runtime import Progress
 
 SPATIAL = ({2, 3}, {-1, -2})
 HALF_WIDTH = 3.0  # hard-swish and PyTorch's hard-sigmoid bend at ± 3
@@ -22,18 +26,40 @@ HALF_WIDTH = 3.0  # hard-swish and PyTorch's hard-sigmoid bend at ± 3
 Rewrite = Callable[[onnx.ModelProto], int]
 """Changes a model in place; gives how many places it changed."""
 
+Check = Callable[[onnx.ModelProto], None]
+"""Raises ParityError when a graph no longer gives the model's results."""
 
-def prepare(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, int]]:
-    """A copy in which everything that can be is ready to be quantised, and how often each rewrite applied."""
-    model = folded(model)
-    applied = {}
+
+def prepare(model: onnx.ModelProto, check: Check, progress: Progress) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """A copy in which everything that can be is ready to be quantised, and how often each rewrite applied.
+
+    Every rewrite is checked on its own; one that changes the results is taken back and named.
+    """
+    done = _finished(folded(model))
+    check(done)
+    applied: dict[str, int] = {}
     for name, rewrite in REWRITES.items():
-        applied[name] = rewrite(model)
-        remove_unused(model)
+        tried = copy.deepcopy(done)
+        count = rewrite(tried)
+        if not count:
+            continue
+        tried = _finished(tried)
+        try:
+            check(tried)
+        except ParityError as error:
+            progress.say(f"int8: the rewrite {name} is left out: {str(error).splitlines()[0]}")
+            continue
+        done, applied[name] = tried, count
+    return done, applied
+
+
+def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
+    remove_unused(model)
     name_nodes(model)
+    del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model)
     onnx.checker.check_model(model)
-    return model, {name: count for name, count in applied.items() if count}
+    return model
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -111,11 +137,11 @@ def split_hard_sigmoid(model: onnx.ModelProto) -> int:
         alpha, beta = attribute(node, "alpha", 0.2), attribute(node, "beta", 0.5)
         out = node.output[0]
         into = index.producer.get(node.input[0])
-        if into is not None and index.only_reader(node.input[0]) is node and _absorb(index, into, alpha, beta):
+        if into and index.only_reader(node.input[0]) is node and _absorb(index, into, alpha, beta):
             changed[out] = [_clip(index, node.input[0], out, 1.0)]
         else:
-            offset = index.add_constant(f"{out}/offset", np.float32(beta / alpha))
-            factor = index.add_constant(f"{out}/factor", np.float32(alpha))
+            offset = index.add_constant(f"{out}/offset", np.array(beta / alpha, np.float32))
+            factor = index.add_constant(f"{out}/factor", np.array(alpha, np.float32))
             changed[out] = [
                 helper.make_node("Add", [node.input[0], offset], [f"{out}/shifted"], f"{out}/add"),
                 _clip(index, f"{out}/shifted", f"{out}/clipped", 1 / alpha),
@@ -131,7 +157,10 @@ FACTOR = "factor"
 
 
 def _clip(index: Graph, source: str, target: str, high: float) -> onnx.NodeProto:
-    bounds = [index.add_constant(f"{target}/low", np.float32(0)), index.add_constant(f"{target}/high", np.float32(high))]
+    bounds = [
+        index.add_constant(f"{target}/low", np.array(0, np.float32)),
+        index.add_constant(f"{target}/high", np.array(high, np.float32)),
+    ]
     return helper.make_node("Clip", [source, *bounds], [target], f"{target}/clip")
 
 
@@ -188,7 +217,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
     counts: dict[str, int] = {}
     for node in model.graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
-        kept = f"_{FACTOR}" if node.name.endswith(f"/{FACTOR}") else ""
+        kept = f"_{FACTOR}" if node.name.endswith(FACTOR) else ""
         node.name = f"{node.op_type}_{counts[node.op_type]}{kept}"
 
 
