@@ -23,7 +23,7 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.folder import SUFFIXES
 from compressor.data.load import SOURCES, load_dataset
-from compressor.errors import CompressorError, UsageError
+from compressor.errors import ArtifactError, CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions, check_classes, predict_artifact
 from compressor.recipe import load as load_recipe
@@ -147,7 +147,12 @@ def data_for(
     config = _recipe_data(model)
     if config is None:
         keys = ("seed", "validation", "test")
-        config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        try:
+            config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        except ValidationError as error:
+            raise ArtifactError(
+                f"{model} has damaged compressor metadata: dataset: {error.errors()[0]['msg']}"
+            ) from error
         source = trained_on.get("name") if trained_on.get("name") in SOURCES else None
         if source is None and data is None:
             raise UsageError(

@@ -11,6 +11,9 @@ from compressor.errors import ArtifactError
 
 KEY = "compressor"
 
+LONGEST = 8_000_000
+"""Characters of metadata: 100,000 class names of 80."""
+
 
 class Metadata(BaseModel):
     """The description that travels inside an ONNX file."""
@@ -31,11 +34,11 @@ class Metadata(BaseModel):
     """`normalised`: (batch, 3, size, size) float32; `uint8`: (batch, size, size, 3), normalised inside the graph."""
     output: Literal["logits", "probabilities"] = "logits"
     """`probabilities`: softmax(logits / temperature), inside the graph."""
-    dataset: dict[str, Any] | None = None
+    dataset: dict[str, str | int | float | None] | None = None
     """Name, fingerprint and seed of the data it was trained on."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
-    temperature: float | None = None
+    temperature: float | None = Field(default=None, gt=0, le=1e4)
     """Calibration temperature fitted on validation; softmax(logits / temperature) is calibrated."""
     top1: float | None = None
     """Test accuracy of the PyTorch model, a fraction."""
@@ -54,14 +57,21 @@ def parse(text: str | None, source: str) -> Metadata:
     Raises:
         ArtifactError: the file carries none, or it is damaged.
     """
+    if text and len(text) > LONGEST:
+        raise ArtifactError(f"{source} has damaged compressor metadata: {len(text) / 1e6:.0f} MB of it")
     if not text:
         raise ArtifactError(
             f"{source} has no compressor metadata: classes and preprocessing are unknown.\n"
             f"Export it with `compress export`, which writes both into the file."
         )
     try:
-        return Metadata.model_validate_json(text)
+        found = Metadata.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise ArtifactError(f"{source} has damaged compressor metadata: {where}: {first['msg']}") from error
+    # They are printed: a terminal obeys what is in them.
+    odd = [text for text in (found.name, found.role, *found.classes) if not text.isprintable() or len(text) > 1000]
+    if odd:
+        raise ArtifactError(f"{source} has damaged compressor metadata: the name {odd[0][:60]!r} is not printable text")
+    return found

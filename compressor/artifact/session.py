@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.artifact import metadata, providers
+from compressor.artifact import external, metadata, providers
 from compressor.artifact.metadata import Metadata
 from compressor.artifact.preprocessing import Preprocessing, normalize
 from compressor.errors import ArtifactError, ProviderError
@@ -36,8 +36,19 @@ class Artifact:
 
     @property
     def metadata(self) -> Metadata:
-        """What the file says of itself. Raises ArtifactError where it says nothing."""
-        return metadata.parse(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(self.path))
+        """What the file says of itself. Raises ArtifactError where it says nothing, or not what its graph is."""
+        found = metadata.parse(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(self.path))
+        sides = self.input_shape[1:3] if self.takes_pixels else self.input_shape[2:4]
+        classes = self.session.get_outputs()[0].shape[-1:]
+        for said, real, what in (
+            (found.preprocessing.size, [s for s in sides if isinstance(s, int)], "image size"),
+            (len(found.classes), [c for c in classes if isinstance(c, int)], "number of classes"),
+        ):
+            if any(value != said for value in real):
+                raise ArtifactError(
+                    f"{self.path} has damaged compressor metadata: {what} {said}, where its graph has {real[0]}"
+                )
+        return found
 
     @property
     def batch(self) -> int | None:
@@ -70,7 +81,10 @@ class Artifact:
         """What the file itself gives, float32: logits for (batch, 3, size, size) float32, or probabilities for pixels."""
         if not self.takes_pixels:
             images = images.astype(np.float16 if self.input_type == "tensor(float16)" else np.float32, copy=False)
-        return np.asarray(self.session.run(None, {self.input_name: images})[0], dtype=np.float32)
+        try:
+            return np.asarray(self.session.run(None, {self.input_name: images})[0], dtype=np.float32)
+        except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
+            raise ArtifactError(f"{self.path} fails when run: {_first_line(error)}") from error
 
     def logits(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
         """(batch, size, size, 3) uint8 → (batch, classes) float32 logits; a frozen batch is fed piecewise.
@@ -113,6 +127,7 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None,
 
     if not path.is_file():
         raise ArtifactError(f"no file {path}")
+    external.check(path)
     wanted = providers.resolve(provider)
     options = ort.SessionOptions()
     options.log_severity_level = 3

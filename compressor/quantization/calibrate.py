@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import tempfile
 import warnings
@@ -84,10 +85,25 @@ class Calibration:
             with _silent():
                 found = self._collector.compute_percentile()
         else:
-            self._collector.num_quantized_bins = LEVELS
+            collector = copy.copy(self._collector)
+            collector.num_quantized_bins = LEVELS
+            collector.histogram_dict = {k: _coarse(v) for k, v in self._collector.histogram_dict.items()}
             with _silent():
-                found = self._collector.compute_entropy()
+                found = collector.compute_entropy()
         return {name: (float(values[0]), float(values[1])) for name, values in found.items()}
+
+
+def _coarse(histogram: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A histogram that grew with its range, merged to about `BINS` bins: the search is quadratic in them."""
+    counts, edges, *rest = histogram
+    factor = -(-len(counts) // BINS)
+    if factor == 1:
+        return histogram
+    bins = 2 * -(-len(counts) // (2 * factor))
+    pad = (bins * factor - len(counts)) // 2  # on both sides: nought stays in the middle
+    merged = np.pad(counts, pad).reshape(bins, factor).sum(axis=1)
+    half = (edges[1] - edges[0]) * factor * bins / 2
+    return merged, np.linspace(-half, half, bins + 1, dtype=edges.dtype), *rest
 
 
 @contextlib.contextmanager
