@@ -15,8 +15,9 @@ from compressor.quantization.graph import WEIGHTED, Graph
 from compressor.quantization.quantize import quantize
 from compressor.quantization.types import IntegerTypes
 
-SWEEPS = 32
-"""Groups of nodes that are corrected one after the other; a group sees the groups before it corrected."""
+SWEEPS = 128
+"""Most groups of nodes that are corrected one after the other. A group sees the groups before it corrected; two
+nodes in a row in one group would both correct the first one's shift."""
 
 Batches = Sequence[NDArray[Any]]
 

@@ -22,7 +22,7 @@ from compressor.export import parity
 from compressor.export.onnx import write_metadata
 from compressor.export.parity import Parity
 from compressor.quantization import speed
-from compressor.quantization.calibrate import BATCH, METHODS, Calibration, Ranges
+from compressor.quantization.calibrate import BATCH, METHODS, Calibration
 from compressor.quantization.config import Int8Config
 from compressor.quantization.correct import correct_biases, rank
 from compressor.quantization.graph import WEIGHTED
@@ -136,9 +136,10 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
     types = TARGETS[target]
     with tempfile.TemporaryDirectory() as folder:
         climbing = _start(job, config, types, Path(folder), progress)
-        _cheap_rungs(climbing)
-        if not any(rung.within for rung in climbing.rungs):
-            _float_rungs(climbing)
+        for steps in (_calibrated, _corrected, _partly_float):
+            steps(climbing)
+            if any(rung.within for rung in climbing.rungs):
+                break
         chosen, reason = _choose(climbing)
         about = _about(climbing, chosen)
         if chosen is None:
@@ -213,10 +214,14 @@ def _batches(dataset: Dataset, artifact: Artifact, indices: NDArray[np.int64], s
         yield artifact.feed(pixels, preprocessing)
 
 
-def _cheap_rungs(climbing: _Climb) -> None:
-    """Every calibration, then bias correction on the best: a file's size is the same for all of them."""
+def _calibrated(climbing: _Climb) -> None:
+    """Every calibration: the file's size is the same for all, so that the closest to fp32 can be taken."""
     for method in METHODS:
         _try(climbing, method, calibration=method)
+
+
+def _corrected(climbing: _Climb) -> None:
+    """Bias correction on the best calibration. It takes long, and does not always help: see docs/log.md."""
     best = min(climbing.rungs, key=_fitness)
     _try(climbing, f"{best.calibration} + bias correction", calibration=best.calibration, bias_correction=True)
 
@@ -225,25 +230,21 @@ def _fitness(rung: Rung) -> tuple[float, float]:
     return max(rung.drop, 0.0), rung.error
 
 
-def _float_rungs(climbing: _Climb) -> None:
+def _partly_float(climbing: _Climb) -> None:
     """Leaves 1, 2, 4, … of the most sensitive nodes in float, until the drop is small enough or `most_float`."""
-    if not climbing.config.most_float:
+    most = climbing.config.most_float
+    if not most:
         return
     best = min(climbing.rungs, key=_fitness)
-    nodes = candidates(climbing.model)
     climbing.progress.say("int8: ranking the nodes by what their integers cost")
-    ranked = rank(climbing.model, _ranges(climbing, best), climbing.types, nodes, climbing.images[:2])
-    most = climbing.config.most_float
+    ranges = climbing.calibration.ranges(best.calibration)
+    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.images[:2])
     for count in sorted({2**k for k in range(16) if 2**k <= most} | {most}):
         kept = tuple(name for name, _ in ranked[:count])
-        name = f"{best.calibration} + bias correction + {count} in float"
-        rung = _try(climbing, name, calibration=best.calibration, bias_correction=True, float_nodes=kept)
+        rung = _try(climbing, f"{best.name} + {count} in float", calibration=best.calibration,
+                    bias_correction=best.bias_correction, float_nodes=kept)  # fmt: skip
         if rung.within or count >= len(ranked):
             break
-
-
-def _ranges(climbing: _Climb, rung: Rung) -> Ranges:
-    return climbing.calibration.ranges(rung.calibration)
 
 
 def _try(

@@ -137,7 +137,8 @@ def split_hard_sigmoid(model: onnx.ModelProto) -> int:
         alpha, beta = attribute(node, "alpha", 0.2), attribute(node, "beta", 0.5)
         out = node.output[0]
         into = index.producer.get(node.input[0])
-        if into is not None and index.only_reader(node.input[0]) is node and _absorb(index, into, alpha, beta):
+        reader = index.only_reader(node.input[0])
+        if into is not None and reader is not None and _absorb(index, into, alpha, beta):
             changed[out] = [_clip(index, node.input[0], out, 1.0)]
         else:
             offset = index.add_constant(f"{out}/offset", np.array(beta / alpha, np.float32))
