@@ -60,10 +60,13 @@ def make(made: Making, progress: Progress) -> Outcome:
     progress.say(f"int8: {outcome.reason}; fine-tuning with int8's steps")
     tuned = _tuned(made, progress)
     again, _ = _climb(made, tuned, None, top1, progress)
-    named = tuple(replace(rung, name=f"fine-tuned, {rung.name}") for rung in again.rungs)
-    return replace(
-        again, rungs=(*outcome.rungs, *named), about=again.about | {"qat_epochs": made.config.int8.qat_epochs}
-    )
+    rungs = (*outcome.rungs, *(_renamed(rung) for rung in again.rungs))
+    chosen = _renamed(again.chosen) if again.chosen else None
+    return replace(again, rungs=rungs, chosen=chosen, about=again.about | {"qat_epochs": made.config.int8.qat_epochs})
+
+
+def _renamed(rung: ladder.Rung) -> ladder.Rung:
+    return replace(rung, name=f"fine-tuned, {rung.name}")
 
 
 def _climb(
