@@ -19,7 +19,6 @@ from compressor.distillation import chain
 from compressor.distillation.config import StageConfig
 from compressor.evaluation import metrics
 from compressor.evaluation.torch_predictor import predict_model
-from compressor.models import checkpoint
 from compressor.quantization import ladder, qat
 from compressor.quantization.config import Int8Config
 from compressor.quantization.types import TARGETS
@@ -56,28 +55,32 @@ def test_fake_quantisation_is_int8_s_and_leaves_no_trace() -> None:
     assert model.train()[1].training
 
 
-def test_fine_tuning_under_the_teacher_recovers_what_rounding_lost(run: Path, tmp_path: Path) -> None:
-    model, card = checkpoint.load(run)
+def test_fine_tuning_learns_from_a_teacher_while_it_rounds(run: Path, tmp_path: Path) -> None:
+    found = chain.finished(next((run / "stages").glob("00-*/seed0")))
+    assert found is not None
+    model, preprocessing = found.model(), found.card.preprocessing
     dataset = load_dataset(DataConfig(limit=160))
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    teacher = chain.finished(next((run / "stages").glob("00-*/seed0")))
-    assert teacher is not None
-    stage = StageConfig(batch_size=32, targets={"store": False})  # type: ignore[arg-type]
+    stage = StageConfig.model_validate({
+        "batch_size": 32, "targets": {"store": False}, "objective": {"ce": {"weight": 1.0}, "kd": {"weight": 0.1}},
+    })  # fmt: skip
     tuned = qat.tune(
-        model, card.preprocessing, dataset, stage=stage, config=Int8Config(qat_epochs=2, qat_lr=1e-3),
-        types=replace(TARGETS["x86"]), teacher=teacher.as_teacher(calibrate=True), seed=0, folder=tmp_path,
+        model, preprocessing, dataset, stage=stage, config=Int8Config(qat_epochs=3, qat_lr=2e-3),
+        types=TARGETS["x86"], teacher=found.as_teacher(calibrate=True), seed=0, folder=tmp_path,
         accelerator=planning.accelerator("cpu"), progress=Silent(),
     )  # fmt: skip
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert tuned.state_dict().keys() == before.keys()
-    assert torch.equal(tuned.state_dict()["bn1.running_mean"].cpu(), before["bn1.running_mean"].cpu())
-    nll = {}
-    for name, candidate in (("before", model), ("after", tuned)):
-        batches = list(qat._pixels(dataset, card.preprocessing, 64))
-        with qat.fake_quantised(candidate, batches, card.preprocessing, limit=63):
-            seen = predict_model(candidate, dataset, "train", card.preprocessing)
-        nll[name] = metrics.nll(seen.labels, seen.logits)
-    assert nll["after"] < 0.9 * nll["before"]
+    still = [k for k in before if "running" in k]
+    assert still
+    assert all(torch.equal(tuned.state_dict()[k], before[k]) for k in still)
+    nll = []
+    for candidate in (model, tuned):
+        batches = list(qat._pixels(dataset, preprocessing, 64))
+        with qat.fake_quantised(candidate, batches, preprocessing, limit=63):
+            seen = predict_model(candidate, dataset, "train", preprocessing)
+        nll.append(metrics.nll(seen.labels, seen.logits))
+    assert nll[1] < 0.95 * nll[0]
 
 
 @pytest.mark.slow
