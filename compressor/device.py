@@ -41,8 +41,10 @@ def checked(kind: type[Config], **values: Any) -> Config:
     except ValidationError as error:
         lines = []
         for e in error.errors():
-            key = str(e["loc"][0]) if e["loc"] else "?"
-            lines.append(f"--{key.rstrip('s') if key != 'samples' else key} {e.get('input')!r}: {e['msg']}")
+            place = [str(part) for part in e["loc"]] or ["?"]
+            key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
+            option = (key if key == "samples" else key.removesuffix("s")).replace("_", "-")
+            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
         raise UsageError("\n".join(dict.fromkeys(lines))) from error
 
 

@@ -125,6 +125,7 @@ def test_not_slower_means_neither_by_verdict_nor_by_more_than_the_band(ratio: fl
     assert speed.acceptable(None) is False
 
 
+@pytest.mark.slow
 def test_export_makes_an_int8_file_that_every_command_takes(run: Path) -> None:
     done = compress("export", run, "--precision", "int8", "--max-drop", "6", "--allow-slower", "--json")
     assert done.exit_code == 0, done.output
