@@ -190,10 +190,14 @@ def _quiet() -> Any:
 def _halve(path: Path) -> None:
     """Weights and activations as float16; input and output stay float32."""
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
+    # A softmax at the end stays float32: half precision has no probabilities below 6e-8.
+    model = onnx.load(path)
+    last = [node.op_type for node in model.graph.node if set(node.output) & {o.name for o in model.graph.output}]
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *(["Softmax"] if "Softmax" in last else [])]
     with _quiet():
-        half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+        half = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
     onnx.save(half, path)
 
 
