@@ -66,7 +66,7 @@ def export(
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
     reference = reference_of(model, card, config)
-    whole = Whole(model, card) if config.uint8_input else model
+    whole = Whole(model, card).eval() if config.uint8_input else model
     pixels = pixels[: config.parity_samples]
     unfinished = path.with_name(f".{path.name}.unfinished")
     problems: list[str] = []
