@@ -22,7 +22,7 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.folder import SUFFIXES
 from compressor.data.load import SOURCES, load_dataset
-from compressor.errors import CompressorError, MissingExtraError, UsageError
+from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
 from compressor.evaluation.shift import under_shift
@@ -44,7 +44,8 @@ def checked(kind: type[Config], **values: Any) -> Config:
     except ValidationError as error:
         lines = []
         for e in error.errors():
-            key = str(e["loc"][0]) if e["loc"] else "?"
+            place = [str(part) for part in e["loc"]] or ["?"]
+            key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
             option = _OPTIONS.get(key, key.replace("_", "-"))
             lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
         raise UsageError("\n".join(dict.fromkeys(lines))) from error
@@ -160,7 +161,12 @@ def data_for(
     config = _recipe_data(model)
     if config is None:
         keys = ("seed", "validation", "test")
-        config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        try:
+            config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        except ValidationError as error:
+            raise ArtifactError(
+                f"{model} has damaged compressor metadata: dataset: {error.errors()[0]['msg']}"
+            ) from error
         source = trained_on.get("name") if trained_on.get("name") in SOURCES else None
         if source is None and data is None:
             raise UsageError(

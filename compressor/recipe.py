@@ -19,8 +19,8 @@ from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Override, StageConfig
 from compressor.errors import RecipeError, nearest
-from compressor.export.config import ExportConfig
 from compressor.models.config import StudentConfig, TeacherConfig
+from compressor.quantization.config import ArtifactsConfig
 
 ROLES = ("teacher", "assistant", "student", "baseline")
 
@@ -50,7 +50,7 @@ class Recipe(BaseModel):
     """Every stage's defaults."""
     overrides: dict[str, Override] = {}
     """Changes of `stage` for a role (teacher, assistant, student, baseline) or a model's name."""
-    export: ExportConfig = ExportConfig()
+    export: ArtifactsConfig = ArtifactsConfig()
     """Which files are made."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     """What is measured."""

@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "exports.json"
 
     @property
+    def int8(self) -> Path:
+        """What the int8 ladder tried and what it came to."""
+        return self.path / "int8.json"
+
+    @property
     def report(self) -> Path:
         """The report's data."""
         return self.path / "report.json"

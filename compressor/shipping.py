@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from compressor import runfolder
+from compressor import integers, runfolder
 from compressor.artifact import session
 from compressor.artifact.preprocessing import to_pixels
 from compressor.benchmarking import accuracy
@@ -21,10 +22,10 @@ from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
 from compressor.export import onnx as exporting
-from compressor.export.config import ExportConfig
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.planning import Plan
+from compressor.quantization.config import ArtifactsConfig
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
@@ -64,14 +65,17 @@ def validation_pixels(dataset: Dataset, card: Card, count: int) -> np.ndarray:
 
 
 def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:
-    """Exports the shipped student in all precisions and the teacher in fp32; label → file."""
+    """Exports the shipped student in all precisions and the teacher in fp32; label → file.
+
+    An int8 file that the ladder refuses is a notice: hours of training must not end here.
+    """
     recipe, dataset = planned.recipe, planned.dataset
     seed = best_seed(results)
     student = results["student", seed][0]
     stage = planned.stages[0]
     teacher = results["teacher", stage.seeds[0]][0]
     teacher_file = run.stage(0, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
-    wanted = [(student, run.artifact(p), p) for p in recipe.export.precisions]
+    wanted = [(student, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
     wanted.append((teacher, teacher_file, "fp32"))
     files: dict[str, Path] = {}
     for result, path, precision in wanted:
@@ -79,15 +83,24 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
             entry = export_one(
                 result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
                 run=run, recipe=recipe.fingerprint, progress=progress,
+                fp32=files.get(run.artifact("fp32").name) if precision == "int8" else None,
             )  # fmt: skip
         except CompressorError as error:
-            if result is student:
+            if result is student and precision != "int8":
                 raise
-            # Its file only serves the comparison: hours of training must not end here.
-            progress.say(f"the teacher was not exported, so it is not timed: {error}")
+            what = "no int8 file was made" if result is student else "the teacher was not exported, so it is not timed"
+            progress.say(f"{what}: {error}")
             continue
-        files[entry["file"]] = path
+        if entry["file"] is None:
+            progress.say(f"no int8 file was made: {entry['int8']['reason']}")
+        else:
+            files[entry["file"]] = path
     return files
+
+
+def ordered(precisions: Sequence[str]) -> list[str]:
+    """Each once, fp32 first: int8 is made from it."""
+    return sorted(dict.fromkeys(precisions), key=lambda p: p != "fp32")
 
 
 def export_one(
@@ -96,36 +109,60 @@ def export_one(
     path: Path,
     *,
     precision: str,
-    config: ExportConfig,
+    config: ArtifactsConfig,
     dataset: Dataset,
     run: RunFolder | None,
     recipe: str | None,
     progress: Progress,
+    fp32: Path | None = None,
 ) -> dict[str, Any]:
-    """One file through the gate and over the test split; its entry joins the run's `exports.json`."""
+    """One file through the gate (int8: up the ladder) and over the test split; its entry joins `exports.json`.
+
+    An int8 file that no rung of the ladder allows has None for its `file`. `fp32` is the float file that it is made
+    from, where that has just been exported.
+    """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     pixels = validation_pixels(dataset, card, config.parity_samples)
-    done = exporting.export(
-        model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
-    )
+    label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
+    entry: dict[str, Any] = {"file": label, "role": card.role, "precision": precision, "opset": config.opset}
+    if precision == "int8":
+        made = integers.Making(
+            model=model, card=card, path=path, config=config, dataset=dataset, run=run, recipe=recipe, pixels=pixels,
+            fp32=fp32,
+        )  # fmt: skip
+        outcome = integers.make(made, progress)
+        if run is not None and path.is_relative_to(run.path):
+            write_json(run.int8, outcome.as_dict())
+        entry["int8"] = outcome.as_dict()
+        if outcome.chosen is None or outcome.parity is None:
+            accuracy.saved_at(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
+            _list(run, path, label, None)
+            return entry | {"file": None}
+        seen_parity = outcome.parity
+    else:
+        seen_parity = exporting.export(
+            model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
+        ).parity
     seen = predict_artifact(session.load(path), dataset, "test")
     if run is not None:
         seen.save(accuracy.saved_at(path))
-    label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
-    entry = {
-        "file": label,
-        "role": card.role,
-        "precision": precision,
-        "bytes": done.bytes,
-        "opset": done.opset,
+    entry |= {
+        "bytes": path.stat().st_size,
         "top1": metrics.top_k(seen.labels, seen.logits, 1),
         "ece": metrics.ece(seen.labels, seen.logits),
-        "parity": done.parity.as_dict(),
+        "parity": seen_parity.as_dict(),
     }
-    if run is not None and path.is_relative_to(run.path):
-        others = json.loads(run.exports.read_text()) if run.exports.is_file() else []
-        write_json(run.exports, [e for e in others if e["file"] != label] + [entry])
+    _list(run, path, label, entry)
     return entry
+
+
+def _list(run: RunFolder | None, path: Path, label: str, entry: dict[str, Any] | None) -> None:
+    """Puts a file's entry into the run's `exports.json`, in the place of an older one."""
+    if run is None or not path.is_relative_to(run.path):
+        return
+    others = json.loads(run.exports.read_text()) if run.exports.is_file() else []
+    write_json(run.exports, [e for e in others if e["file"] != label] + ([entry] if entry else []))
 
 
 def export_source(
@@ -136,7 +173,7 @@ def export_source(
     Raises:
         UsageError: nothing there to export, or a checkpoint without images.
     """
-    config = checked(ExportConfig, **values)
+    config = checked(ArtifactsConfig, **values)
     path = Path(source) if source else runfolder.newest().path
     run = None
     if not (path.suffix == ".safetensors" or (path / checkpoint.CARD).is_file()):
@@ -149,15 +186,18 @@ def export_source(
     if output.suffix == ".onnx" and len(config.precisions) > 1:
         raise UsageError(f"--output {output} is one file and {len(config.precisions)} precisions are asked for")
     entries = []
-    for precision in config.precisions:
+    floats: Path | None = None
+    for precision in ordered(config.precisions):
         target = output if output.suffix == ".onnx" else RunFolder(output).artifact(precision)
         entries.append(
             export_one(
                 model, card, target, precision=precision, config=config, dataset=dataset, run=run,
                 recipe=load_recipe(run.recipe).fingerprint if run and run.recipe.is_file() else None,
                 progress=progress,
+                fp32=floats,
             )
         )  # fmt: skip
+        floats = target if precision == "fp32" else floats
     if run is not None and run.stages():
         build.write(run)
     return entries

@@ -20,11 +20,11 @@ FLOORS = {
     "benchmarking": 5,
     "quantization": 6,
     "reporting": 7,
-    "recipe": 8, "device": 8, "measuring": 8, "planning": 8, "shipping": 8, "pipeline": 8, "tuning": 8,
+    "recipe": 8, "device": 8, "measuring": 8, "planning": 8, "integers": 8, "shipping": 8, "pipeline": 8, "tuning": 8,
     "cli": 9,
 }  # fmt: skip
 
-WITHIN_EIGHT = ["recipe", "device", "measuring", "planning", "shipping", "pipeline", "tuning"]
+WITHIN_EIGHT = ["recipe", "device", "measuring", "planning", "integers", "shipping", "pipeline", "tuning"]
 """On the eighth floor each may use those before it."""
 
 

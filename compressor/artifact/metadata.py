@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,6 +10,9 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import ArtifactError
 
 KEY = "compressor"
+
+LONGEST = 8_000_000
+"""Characters of metadata: 100,000 class names of 80."""
 
 
 class Metadata(BaseModel):
@@ -27,16 +30,22 @@ class Metadata(BaseModel):
     stem: str = "keep"
     """The stem adaptation the architecture was built with (see `student.stem` in the recipe)."""
     precision: str = "fp32"
-    dataset: dict[str, Any] | None = None
+    input: Literal["normalised", "uint8"] = "normalised"
+    """`normalised`: (batch, 3, size, size) float32; `uint8`: (batch, size, size, 3), normalised inside the graph."""
+    output: Literal["logits", "probabilities"] = "logits"
+    """`probabilities`: softmax(logits / temperature), inside the graph."""
+    dataset: dict[str, str | int | float | None] | None = None
     """Name, fingerprint and seed of the data it was trained on."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
-    temperature: float | None = None
+    temperature: float | None = Field(default=None, gt=0, le=1e4)
     """Calibration temperature fitted on validation; softmax(logits / temperature) is calibrated."""
     top1: float | None = None
     """Test accuracy of the PyTorch model, a fraction."""
     parity: dict[str, Any] | None = None
     """How closely this file reproduces the PyTorch model on real samples."""
+    int8: dict[str, Any] | None = None
+    """What an int8 file was made for and how: target CPU, integer types, calibration, nodes left in float, accuracy."""
     macs: int | None = None
     """Multiply–accumulate operations for one image."""
     params: int | None = None
@@ -48,14 +57,21 @@ def parse(text: str | None, source: str) -> Metadata:
     Raises:
         ArtifactError: the file carries none, or it is damaged.
     """
+    if text and len(text) > LONGEST:
+        raise ArtifactError(f"{source} has damaged compressor metadata: {len(text) / 1e6:.0f} MB of it")
     if not text:
         raise ArtifactError(
             f"{source} has no compressor metadata: classes and preprocessing are unknown.\n"
             f"Export it with `compress export`, which writes both into the file."
         )
     try:
-        return Metadata.model_validate_json(text)
+        found = Metadata.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise ArtifactError(f"{source} has damaged compressor metadata: {where}: {first['msg']}") from error
+    # They are printed: a terminal obeys what is in them.
+    odd = [text for text in (found.name, found.role, *found.classes) if not text.isprintable() or len(text) > 1000]
+    if odd:
+        raise ArtifactError(f"{source} has damaged compressor metadata: the name {odd[0][:60]!r} is not printable text")
+    return found

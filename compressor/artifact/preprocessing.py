@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 _RESAMPLING = {
@@ -30,12 +31,12 @@ class Preprocessing(BaseModel):
 
     size: int = Field(ge=1, le=8192)
     """Height and width of the model's input, pixels."""
-    crop_pct: float = Field(default=1.0, gt=0.0, le=1.0)
+    crop_pct: float = Field(default=1.0, ge=1e-3, le=1.0)
     """The share of the resized short side that the centre crop keeps."""
     interpolation: Interpolation = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
     """Per-channel mean of values in 0…1."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     """Per-channel standard deviation of values in 0…1."""
 
 

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compressor.artifact import session
 from compressor.benchmarking import contention, gpu
 from compressor.errors import CompressorError
@@ -34,10 +32,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
     memory_loaded = peak_rss_mb()
-    height, width = (side if isinstance(side, int) else request["size"] for side in artifact.input_shape[2:])
-    batch = artifact.batch or request["batch"]
-    images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
-    feed = {artifact.input_name: images.astype(np.float16 if artifact.input_type == "tensor(float16)" else np.float32)}
+    feed = {artifact.input_name: artifact.example(request["batch"], request["size"])}
     bound = artifact.provider in gpu.BOUND
     run = gpu.bound_run(artifact, feed) if bound else functools.partial(artifact.session.run, None, feed)
     started = time.perf_counter()
@@ -56,7 +51,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "placement": artifact.placement,
         "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
-        "batch": batch,
+        "batch": len(feed[artifact.input_name]),
         "contention": seen,
         "noisy": seen["noisy"],
         "with_copies_ms": gpu.with_copies(artifact, feed) if bound else None,

@@ -106,10 +106,19 @@ def export(
     source: Annotated[
         str | None, typer.Argument(help="A run, a checkpoint folder, or weights with their card; the newest run.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, or both separated by a comma.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8; several with commas.")] = "fp32",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file, or a folder for several.")] = None,
     opset: Annotated[int, typer.Option(help="Version of ONNX's operators.")] = 18,
     batch: Annotated[str, typer.Option(help="dynamic, or a fixed batch size.")] = "dynamic",
+    uint8_input: Annotated[
+        bool, typer.Option("--uint8-input", help="Pixels in, probabilities out: normalisation and softmax inside.")
+    ] = False,
+    max_drop: Annotated[float, typer.Option(help="int8: points of validation top-1 that it may lose.")] = 0.5,
+    target: Annotated[str, typer.Option(help="int8: auto (this CPU), x86-vnni, x86 or arm.")] = "auto",
+    qat: Annotated[bool, typer.Option("--qat", help="int8: fine-tune where the drop is too large.")] = False,
+    allow_slower: Annotated[
+        bool, typer.Option("--allow-slower", help="int8: keep it for its size, even where fp32 is faster.")
+    ] = False,
     data: Annotated[
         str | None, typer.Option(help="Images for the parity gate, for a checkpoint outside a run.")
     ] = None,
@@ -123,7 +132,11 @@ def export(
 
         compress export
 
-        compress export runs/NAME --precision fp32,fp16
+        compress export runs/NAME --precision fp32,int8
+
+        compress export runs/NAME --precision int8 --max-drop 1 --qat
+
+        compress export runs/NAME --uint8-input -o pixels.onnx
 
         compress export weights/model.safetensors --data photos/ -o model.onnx
     """
@@ -135,10 +148,13 @@ def export(
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     values = {"precisions": [p.strip() for p in precision.split(",")], "opset": opset,
-              "batch": int(batch) if batch.isdigit() else batch}  # fmt: skip
+              "batch": int(batch) if batch.isdigit() else batch, "uint8_input": uint8_input,
+              "int8": {"max_drop": max_drop, "target": target, "qat": qat, "allow_slower": allow_slower}}  # fmt: skip
     entries = shipping.export_source(source, values, output=output, data=data, progress=console)
     show.exports(console, entries)
     console.document(entries)
+    if not any(entry["file"] for entry in entries):
+        raise typer.Exit(1)
 
 
 def names(text: str | None) -> list[str] | str | None:

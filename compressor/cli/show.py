@@ -80,7 +80,14 @@ def tuning(console: Console, found: dict[str, Any]) -> None:
 
 def exports(console: Console, entries: list[dict[str, Any]]) -> None:
     """What `compress export` made."""
-    console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": entries}))
+    made = [entry for entry in entries if entry["file"]]
+    if made:
+        console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": made}))
+    for entry in entries:
+        if "int8" in entry:
+            console.result("")
+            console.table(markdown.LADDER_COLUMNS, markdown.ladder_lines(entry["int8"]))
+            console.result(markdown.ladder_verdict(entry["int8"]))
 
 
 def benchmark(console: Console, document: dict[str, Any]) -> None:

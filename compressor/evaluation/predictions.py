@@ -72,7 +72,9 @@ def predict(
     )
 
 
-def predict_artifact(artifact: Artifact, dataset: Dataset, split: str, *, batch_size: int = 64) -> Predictions:
+def predict_artifact(
+    artifact: Artifact, dataset: Dataset, split: str, *, batch_size: int = 64, batches: Batches | None = None
+) -> Predictions:
     """What an exported file says about a split, with the preprocessing it carries.
 
     Raises:
@@ -85,7 +87,7 @@ def predict_artifact(artifact: Artifact, dataset: Dataset, split: str, *, batch_
     def logits(pixels: NDArray[Any]) -> NDArray[np.float32]:
         return artifact.logits(pixels, preprocessing)
 
-    return predict(logits, dataset, split, preprocessing, batch_size=batch_size)
+    return predict(logits, dataset, split, preprocessing, batch_size=batch_size, batches=batches)
 
 
 def check_classes(classes: list[str], dataset: Dataset, source: str) -> None:

@@ -23,6 +23,7 @@ from compressor.evaluation.torch_predictor import logits_of
 from compressor.export import parity
 from compressor.export.config import ExportConfig
 from compressor.export.parity import Parity
+from compressor.export.plain import plain
 from compressor.models.checkpoint import Card
 from compressor.runtime import Progress
 
@@ -63,17 +64,19 @@ def export(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    described = describe(card, precision=precision, recipe=recipe)
-    reference = logits_of(model, card.preprocessing)
+    described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
+    reference = reference_of(model, card, config)
+    whole = Whole(model, card).eval() if config.uint8_input else model
     pixels = pixels[: config.parity_samples]
     unfinished = path.with_name(f".{path.name}.unfinished")
     problems: list[str] = []
     try:
         for dynamo in (True, False):
             try:
-                _write(model, card.preprocessing.size, unfinished, config=config, dynamo=dynamo)
+                _write(whole, card.preprocessing.size, unfinished, config=config, dynamo=dynamo)
                 if precision == "fp16":
                     _halve(unfinished)
+                write_metadata(unfinished, described)
                 seen = _check(reference, unfinished, card.preprocessing, pixels, config)
                 parity.gate(seen, precision, path.name)
             except Exception as error:  # the exporters raise whatever the graph made them stumble over
@@ -85,14 +88,50 @@ def export(
                     raise
                 raise CompressorError(f"{card.architecture.name} can't be exported: {' | '.join(problems)}") from error
             break
-        _describe(unfinished, described.model_copy(update={"parity": seen.as_dict()}))
+        write_metadata(unfinished, described.model_copy(update={"parity": seen.as_dict()}))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
 
 
-def describe(card: Card, *, precision: str, recipe: str | None) -> Metadata:
+class Whole(nn.Module):
+    """A classifier with its normalisation before and its softmax behind: pixels in, probabilities out."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, model: nn.Module, card: Card) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = card.temperature or 1.0
+        shape = (1, 3, 1, 1)
+        std = torch.tensor(card.preprocessing.std).view(shape)
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -torch.tensor(card.preprocessing.mean).view(shape) / std)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(batch, size, size, 3) uint8 → (batch, classes) probabilities."""
+        images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        return torch.softmax(self.model(images) / self.temperature, dim=1)
+
+
+def reference_of(model: nn.Module, card: Card, config: ExportConfig) -> parity.Run:
+    """The PyTorch model as what a file has to reproduce: logits, as `Artifact.logits` gives them."""
+    run = logits_of(model, card.preprocessing)
+    if not config.uint8_input:
+        return run
+    temperature = card.temperature or 1.0
+
+    def logarithms(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities = session.softmax(run(pixels), temperature).astype(np.float32)
+        scaled: NDArray[np.float32] = np.log(np.maximum(probabilities, session.TINY)) * np.float32(temperature)
+        return scaled
+
+    return logarithms
+
+
+def describe(card: Card, *, precision: str, recipe: str | None, uint8_input: bool = False) -> Metadata:
     """What a file of this checkpoint says of itself."""
     return Metadata(
         name=card.architecture.name,
@@ -101,6 +140,8 @@ def describe(card: Card, *, precision: str, recipe: str | None) -> Metadata:
         preprocessing=card.preprocessing,
         stem=card.architecture.stem,
         precision=precision,
+        input="uint8" if uint8_input else "normalised",
+        output="probabilities" if uint8_input else "logits",
         dataset=card.dataset,
         recipe=recipe,
         temperature=card.temperature,
@@ -113,8 +154,13 @@ def describe(card: Card, *, precision: str, recipe: str | None) -> Metadata:
 def _write(model: nn.Module, size: int, path: Path, *, config: ExportConfig, dynamo: bool) -> None:
     dynamic = config.batch == "dynamic"
     # Two images: a batch of one is what torch.export takes for a constant.
-    example = torch.randn(2 if dynamic else int(config.batch), 3, size, size)
-    options: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "opset_version": config.opset}
+    batch = 2 if dynamic else int(config.batch)
+    example = torch.randn(batch, 3, size, size)
+    names = {"input_names": ["image"], "output_names": ["logits"]}
+    if config.uint8_input:
+        example = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
+        names = {"input_names": ["pixels"], "output_names": ["probabilities"]}
+    options: dict[str, Any] = names | {"opset_version": config.opset}
     if dynamo:
         options |= {"dynamo": True, "external_data": False, "verbose": False}
         if dynamic:
@@ -122,7 +168,7 @@ def _write(model: nn.Module, size: int, path: Path, *, config: ExportConfig, dyn
     else:
         options |= {"dynamo": False}
         if dynamic:
-            options["dynamic_axes"] = {"image": {0: "batch"}, "logits": {0: "batch"}}
+            options["dynamic_axes"] = {name[0]: {0: "batch"} for name in names.values()}
     with _quiet(), torch.no_grad():
         torch.onnx.export(model, (example,), str(path), **options)
 
@@ -144,10 +190,14 @@ def _quiet() -> Any:
 def _halve(path: Path) -> None:
     """Weights and activations as float16; input and output stay float32."""
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
+    # A softmax at the end stays float32: half precision has no probabilities below 6e-8.
+    model = onnx.load(path)
+    last = [node.op_type for node in model.graph.node if set(node.output) & {o.name for o in model.graph.output}]
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *(["Softmax"] if "Softmax" in last else [])]
     with _quiet():
-        half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+        half = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
     onnx.save(half, path)
 
 
@@ -155,18 +205,22 @@ def _check(
     reference: parity.Run, path: Path, preprocessing: Preprocessing, pixels: NDArray[np.uint8], config: ExportConfig
 ) -> Parity:
     loaded = session.load(path)
-
-    def candidate(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return loaded.logits(part, preprocessing)
-
-    batches = parity.BATCHES if config.batch == "dynamic" else (int(config.batch),)
-    return parity.compare(reference, candidate, pixels, batches=batches)
+    return parity.compare(
+        reference, lambda part: loaded.logits(part, preprocessing), pixels, batches=batches_of(config)
+    )
 
 
-def _describe(path: Path, described: Metadata) -> None:
+def batches_of(config: ExportConfig) -> tuple[int, ...]:
+    """The batch sizes that the gate feeds in turn."""
+    return parity.BATCHES if config.batch == "dynamic" else (int(config.batch),)
+
+
+def write_metadata(path: Path, described: Metadata) -> None:
+    """Puts `described` into the file at `path`, and takes out what the exporter said of itself."""
     import onnx
 
     model = onnx.load(path)
+    plain(model)
     onnx.helper.set_model_props(model, {metadata.KEY: described.model_dump_json()})
     model.producer_name = "compressor"
     onnx.save(model, path)

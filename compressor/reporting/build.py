@@ -69,6 +69,7 @@ def build(run: RunFolder) -> dict[str, Any]:
         "dataset": {**note["dataset"], "classes": note["dataset"]["classes"]},
         "models": models,
         "exports": _json(run.exports) if run.exports.is_file() else [],
+        "int8": _json(run.int8) if run.int8.is_file() else None,
         "benchmark": [_timing(row) for row in benchmark["rows"]],
         "shipped_seed": shipped["seed"] if shipped else None,
         "help": _help(cards, predictions),
@@ -196,6 +197,8 @@ def _warnings(report: dict[str, Any]) -> list[str]:
     for model in report["models"]:
         if model["role"] == "teacher" and model["weights"] == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
+    if report["int8"] and report["int8"]["kept"] is None:
+        found.append(f"No int8 file was made: {report['int8']['reason']}.")
     return found + rows.warnings(report["benchmark"])
 
 

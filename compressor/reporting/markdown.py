@@ -29,6 +29,8 @@ def render(report: dict[str, Any]) -> str:
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
     if report["exports"]:
         parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report))]
+    if report.get("int8"):
+        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report["int8"])), ladder_verdict(report["int8"])]
     if report["benchmark"]:
         parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report))]
     if lines := accuracy_lines(report["benchmark_models"] or {}):
@@ -74,6 +76,32 @@ def export_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for e in report["exports"]
     ]  # fmt: skip
+
+
+LADDER_COLUMNS = ("int8 tried", "size", "validation top-1", "points lost", "logits' error", "in float", "time / fp32")
+
+
+def ladder_lines(int8: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One line per rung of the int8 ladder, in the order it was tried; the one that was kept is marked."""
+    return [
+        (
+            rung["name"] + (" ✓" if rung["name"] == int8["kept"] else ""),
+            f"{rung['bytes'] / 1e6:.2f} MB", f"{rung['top1']:.4f}", f"{rung['drop']:+.2f}", f"{rung['error']:.1e}",
+            str(len(rung["float_nodes"])),
+            "–" if rung["speed"] is None
+            else f"{rung['speed']['ratio']:.2f} ({rung['speed']['low']:.2f} – {rung['speed']['high']:.2f})",
+        )
+        for rung in int8["rungs"]
+    ]  # fmt: skip
+
+
+def ladder_verdict(int8: dict[str, Any]) -> str:
+    """One sentence: what was kept and why, and for which CPU."""
+    bits = "7-bit" if int8["seven_bit_weights"] else "8-bit"
+    made_for = f"{int8['activations']} activations, {bits} int8 weights, for {int8['target']}"
+    if int8["kept"] is None:
+        return f"No int8 file ({made_for}): {int8['reason']}."
+    return f"int8 ({made_for}): {int8['kept']}, {int8['reason']}."
 
 
 BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "images/s", "load", "first run", "memory", "nodes",

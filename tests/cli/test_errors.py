@@ -25,6 +25,8 @@ TEACHER = ["--teacher", "test_resnet"]
         (["distill", *TEACHER, "--data", "nowhere/"], 2, "data folder 'nowhere/' does not exist (from --data"),
         (["distill", "--teacher", "runs/none"], 2, "teacher 'runs/none' looks like a path, and there is nothing there"),
         (["distill", "--teacher", "hf-hub:someone/model", *TINY], 2, "the model hub can't be reached"),
+        (["export", "--precision", "int8", "--target", "riscv"], 2, "--target 'riscv': Input should be 'auto', 'x86-vnni'"),
+        (["export", "--precision", "int8", "--max-drop", "-1"], 2, "--max-drop -1.0: Input should be greater than or"),
         (["distill", *TEACHER, "--set", "stage.objective.kd.temprature=2"], 2,
          "--set stage.objective.kd.temprature=2: unknown key 'stage.objective.kd.temprature'; did you mean 'temperature'?"),
         (["distill", *TEACHER, "--set", "stage.objective.dk={}"], 2, "did you mean 'dkd'?"),

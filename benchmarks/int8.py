@@ -1,0 +1,279 @@
+"""int8 against fp32 in speed and size: onnxruntime's quantiser by default, at its best setting, and ours.
+
+    python benchmarks/int8.py --save
+    python benchmarks/int8.py --profile --models mobilenetv3_large_100
+    python benchmarks/int8.py --students          # accuracy: students trained on the digits, through the ladder
+
+timm models with random weights at 224 px, batch 1, one thread; every file in fresh processes, interleaved. Speed is
+fp32's time over int8's, by process (compressor.benchmarking.compare). `default`: quantize_static as it stands.
+`best setting`: U8S8, per channel, after its own pre-processing; reduce_range where the CPU has no VNNI. With
+--profile also the time per operator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import Log, finish, parser
+
+from compressor.benchmarking.compare import compare
+from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.measure import Cell, measure
+from compressor.quantization.types import TARGETS, detect
+
+MODELS = ["mobilenetv3_large_100", "efficientnet_b0", "resnet18"]
+SIZE = 224
+VARIANTS = ("fp32", "default", "best setting", "ours")
+
+
+def main() -> None:
+    """Exports, quantises, times and prints the table."""
+    made = parser(__doc__)
+    made.add_argument("--models", default=",".join(MODELS))
+    made.add_argument("--processes", type=int, default=7)
+    made.add_argument("--seconds", type=float, default=4.0, help="of timed calls per process")
+    made.add_argument("--profile", action="store_true", help="time per operator, fp32 and ours")
+    made.add_argument("--students", action="store_true", help="accuracy of trained students instead of speed")
+    made.add_argument("--architectures", default="mobilenetv3_small_100,resnet18", help="for --students")
+    made.add_argument("--epochs", type=int, default=12, help="for --students")
+    arguments = made.parse_args()
+    if arguments.students:
+        students(arguments)
+        return
+    if arguments.quick:
+        arguments.models, arguments.processes, arguments.seconds = "mobilenetv3_small_050", 3, 0.3
+    log = Log()
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for name in arguments.models.split(","):
+            log.say(f"{name}: exporting and quantising")
+            files[name] = variants(name, Path(folder))
+        rows = timed(files, arguments, log)
+        profiles = {}
+        if arguments.profile:
+            profiles = {n: {v: profile(files[n][v]) for v in ("fp32", "ours")} for n in files}
+    target = detect()
+    lines = [
+        (
+            row["model"], row["variant"], f"{row['bytes'] / 1e6:.2f} MB", f"{row['size_ratio']:.3f}",
+            f"{row['p50_ms']:.2f} ms", f"{row['speedup']:.2f}×", f"{row['low']:.2f} – {row['high']:.2f}",
+            f"{row['error']:.1e}", "yes" if row["noisy"] else "no",
+        )
+        for row in rows
+    ]  # fmt: skip
+    remarks = [f"The CPU {'has' if target == 'x86-vnni' else 'does not have'} VNNI; integers chosen for {target}."]
+    for name, both in profiles.items():
+        for variant, times in both.items():
+            listed = "; ".join(f"{kind} {ms:.2f} ms ×{count}" for kind, (ms, count) in times.items())
+            remarks.append(f"{name}, {variant}, by operator: {listed}.")
+    figures = {"rows": rows, "target": target, "vnni": target == "x86-vnni", "profiles": profiles, "size": SIZE}
+    finish(arguments, "int8", figures, title="int8 against fp32: speed and size", lines=lines, remarks=remarks,
+           header=("model", "variant", "file", "size / fp32", "p50", "speed / fp32", "95 %", "logits' error", "noisy"))  # fmt: skip
+
+
+def variants(name: str, folder: Path) -> dict[str, Path]:
+    """Variant → file, all of one random model."""
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from compressor.quantization.calibrate import Calibration
+    from compressor.quantization.quantize import operators, quantize
+    from compressor.quantization.rewrites import prepare
+    from compressor.runtime import Silent
+
+    types = TARGETS[detect()]
+    images = pictures(16)
+    files = {variant: folder / f"{name}.{variant.replace(' ', '-')}.onnx" for variant in VARIANTS}
+    exported(name, files["fp32"])
+    quiet = _Quiet()
+    with quiet:
+        quantize_static(files["fp32"], files["default"], _Reader(images))
+        prepared = folder / "prepared.onnx"
+        quant_pre_process(files["fp32"], prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared, files["best setting"], _Reader(images), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=types.seven_bit_weights,
+        )  # fmt: skip
+        model, _ = prepare(onnx.load(files["fp32"]), lambda _: None, Silent())
+        calibration = Calibration(model, [images[i : i + 4] for i in range(0, len(images), 4)], operators(model))
+        onnx.save(quantize(model, calibration.ranges("min-max"), types), files["ours"])
+    return files
+
+
+def exported(name: str, path: Path) -> None:
+    """A timm model with random weights that answer to their input, through the parity gate."""
+    import torch
+
+    from compressor.artifact.preprocessing import Preprocessing
+    from compressor.export.config import ExportConfig
+    from compressor.export.onnx import export
+    from compressor.models.build import Architecture, build
+    from compressor.models.checkpoint import Card
+    from compressor.runtime import Silent, seed_everything
+
+    seed_everything(0)
+    architecture = Architecture(name=name, classes=1000, image_size=SIZE)
+    model = build(architecture)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    card = Card(architecture=architecture, classes=[str(i) for i in range(1000)], preprocessing=Preprocessing(size=SIZE),
+                role="student", origin="scratch", dataset={"name": "noise"}, params=0, macs=0)  # fmt: skip
+    pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
+    export(model, card, path, precision="fp32", config=ExportConfig(), pixels=pixels, recipe=None, progress=Silent())
+
+
+def pictures(count: int) -> Any:
+    """(count, 3, 224, 224) float32: smooth random images, normalised."""
+    rng = np.random.default_rng(1)
+    coarse = rng.standard_normal((count, 3, 14, 14), dtype=np.float32)
+    return coarse.repeat(16, axis=2).repeat(16, axis=3) + 0.2 * rng.standard_normal(
+        (count, 3, SIZE, SIZE), dtype=np.float32
+    )
+
+
+class _Reader:
+    """onnxruntime's reader of calibration data: one image at a time."""
+
+    def __init__(self, images: Any) -> None:
+        self.images = iter(images)
+
+    def get_next(self) -> dict[str, Any] | None:
+        image = next(self.images, None)
+        return None if image is None else {"image": image[None]}
+
+
+class _Quiet:
+    """The quantiser prints and logs what it does."""
+
+    def __enter__(self) -> None:
+        import contextlib
+        import io
+        import logging
+
+        logging.disable(logging.WARNING)
+        self.away = contextlib.redirect_stdout(io.StringIO())
+        self.away.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        import logging
+
+        self.away.__exit__(*error)
+        logging.disable(logging.NOTSET)
+
+
+def timed(files: dict[str, dict[str, Path]], arguments: argparse.Namespace, log: Any) -> list[dict[str, Any]]:
+    """One row per model and variant; the variants of all models take turns."""
+    config = BenchmarkConfig(
+        processes=arguments.processes, samples=10_000, warmup_seconds=0.3, max_seconds=arguments.seconds
+    )
+    cells = [
+        Cell(label=f"{name} {variant}", file=path, provider="cpu", batch=1, threads=1, size=SIZE)
+        for name, of in files.items()
+        for variant, path in of.items()
+    ]
+    log.say(f"timing {len(cells)} files × {arguments.processes} processes")
+    measured = {row["file"]: row for row in measure(cells, config, log)}
+    rows = []
+    for name, of in files.items():
+        float_row = measured[f"{name} fp32"]
+        expected = answer(of["fp32"])
+        for variant, path in of.items():
+            row = measured[f"{name} {variant}"]
+            ratio = compare(row["raw_ms"], float_row["raw_ms"])
+            given = answer(path)
+            rows.append({
+                "model": name, "variant": variant, "bytes": path.stat().st_size,
+                "size_ratio": path.stat().st_size / of["fp32"].stat().st_size,
+                "p50_ms": row["p50_ms"], "process_p50_ms": row["process_p50_ms"],
+                "speedup": ratio.value, "low": ratio.low, "high": ratio.high,
+                "error": float(np.square(given - expected).mean() / np.square(expected).mean()),
+                "peak_rss_mb": row["peak_rss_mb"], "noisy": row["noisy"],
+            })  # fmt: skip
+    return rows
+
+
+def answer(path: Path) -> Any:
+    """Logits for a few pictures, without the mean of each."""
+    from compressor.artifact.session import load
+
+    logits = load(path).run(pictures(4))
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def profile(path: Path, runs: int = 30) -> dict[str, tuple[float, int]]:
+    """Operator → (ms per run, nodes), as onnxruntime's own profiler sees it; the costliest first."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        image = {session.get_inputs()[0].name: pictures(1)}
+        for _ in range(runs):
+            session.run(None, image)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    spent: dict[str, list[float]] = collections.defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            spent[event["args"]["op_name"]].append(event["dur"])
+    ranked = sorted(spent.items(), key=lambda item: -sum(item[1]))
+    return {kind: (sum(times) / runs / 1e3, len(times) // runs) for kind, times in ranked}
+
+
+def students(arguments: argparse.Namespace) -> None:
+    """Trains students on the digits and sends each up the ladder: drop on validation and on test, or a refusal."""
+    from compressor import planning, runfolder, shipping
+    from compressor.pipeline import distill
+    from compressor.recipe import load
+
+    names = arguments.architectures.split(",")
+    if arguments.quick:
+        names, arguments.epochs = ["mobilenetv3_small_050"], 2
+    log, rows = Log(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            recipe = load(None, {"teacher.model": "test_resnet", "student.model": name, "baseline": False,
+                                 "teacher.epochs": 6, "stage.epochs": arguments.epochs,
+                                 "benchmark.processes": 1, "benchmark.samples": 10})  # fmt: skip
+            run = runfolder.create(name, Path(folder))
+            distill(planning.plan(recipe, log), run, log)
+            for drop in (0.5, 0.0):
+                values = {"precisions": ["fp32", "int8"], "int8": {"max_drop": drop, "allow_slower": True}}
+                fp32, int8 = shipping.export_source(str(run.path), values, output=None, data=None, progress=log)
+                best = min(int8["int8"]["rungs"], key=lambda rung: rung["drop"])
+                rows.append({
+                    "student": name, "max_drop": drop, "kept": int8["int8"]["kept"], "fp32_test": fp32["top1"],
+                    "int8_test": int8.get("top1"), "validation_drop": best["drop"], "rungs": int8["int8"]["rungs"],
+                    "size_ratio": int8["bytes"] / fp32["bytes"] if int8["file"] else None,
+                })  # fmt: skip
+    lines = [
+        (
+            row["student"], f"{row['max_drop']:g}", row["kept"] or "refused", f"{row['fp32_test']:.4f}",
+            "–" if row["int8_test"] is None else f"{row['int8_test']:.4f}",
+            "–" if row["int8_test"] is None else f"{100 * (row['fp32_test'] - row['int8_test']):+.2f}",
+            "–" if row["size_ratio"] is None else f"{row['size_ratio']:.3f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    finish(arguments, "int8-students", {"rows": rows}, title="int8 on trained students (digits)", lines=lines,
+           header=("student", "--max-drop", "kept", "fp32 test", "int8 test", "points lost on test", "size / fp32"))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""int8: graph rewrites, calibration, the ladder, quantisation-aware distillation."""

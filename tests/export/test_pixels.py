@@ -1,0 +1,102 @@
+"""Files with normalisation and softmax inside: pixels in, probabilities out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from compressor.artifact import session
+from compressor.data.config import DataConfig
+from compressor.data.load import load_dataset
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import predict_artifact
+from compressor.export import onnx as exporting
+from compressor.export.config import ExportConfig
+from compressor.models import checkpoint
+from compressor.quantization.config import Int8Config
+from compressor.quantization.ladder import Job, climb
+from compressor.runtime import Silent
+from compressor.shipping import validation_pixels
+from tests.conftest import compress, fill
+
+
+@pytest.fixture
+def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds instead of ten; what dynamo makes of it is tested among the slow ones."""
+    write = exporting._write
+
+    def quick(*args: Any, dynamo: bool, **kwargs: Any) -> None:
+        write(*args, dynamo=False, **kwargs)
+
+    monkeypatch.setattr(exporting, "_write", quick)
+
+
+@pytest.fixture
+def tempered(run: Path, tmp_path: Path) -> Path:
+    """The shared run's student at temperature 1.5: two epochs leave it so unsure that its own would hide all classes."""
+    copied = tmp_path / "tempered"
+    copied.mkdir()
+    for name in ("student.safetensors", "run.json", "recipe.yaml"):
+        shutil.copyfile(run / name, copied / name)
+    card = json.loads((run / "student.json").read_text()) | {"temperature": 1.5}
+    (copied / "student.json").write_text(json.dumps(card))
+    return copied
+
+
+@pytest.mark.usefixtures("torchscript")
+def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) -> None:
+    run, path = tempered, tmp_path / "pixels.onnx"
+    (plain,) = json.loads(compress("export", run, "--json").stdout)
+    done = compress("export", run, "--uint8-input", "-o", path, "--json")
+    assert done.exit_code == 0, done.output
+    (entry,) = json.loads(done.stdout)
+    assert entry["top1"] == plain["top1"]
+    assert entry["parity"]["max_relative_error"] <= 1e-3
+    opened = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [(i.type, i.shape[1:]) for i in opened.get_inputs()] == [("tensor(uint8)", [32, 32, 3])]
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_allclose(opened.run(None, {opened.get_inputs()[0].name: noise})[0].sum(axis=1), 1, rtol=1e-5)
+    described = session.load(path).metadata
+    assert (described.input, described.output) == ("uint8", "probabilities")
+    images = fill(tmp_path / "photos", count=2)
+    answers = [json.loads(compress("predict", file, images, "--top", "3", "--json").stdout)
+               for file in (run / "student.onnx", path)]  # fmt: skip
+    for a, b in zip(*answers, strict=True):
+        assert [c["class"] for c in a["classes"]] == [c["class"] for c in b["classes"]]
+        np.testing.assert_allclose(
+            [c["probability"] for c in a["classes"]], [c["probability"] for c in b["classes"]], rtol=1e-3
+        )
+    found = [json.loads(compress("evaluate", file, "--data", "digits", "--split", "validation", "--json").stdout)
+             for file in (run / "student.onnx", path)]  # fmt: skip
+    for key in ("top1", "nll", "ece", "ece_calibrated"):
+        assert found[0][key] == pytest.approx(found[1][key], rel=1e-3)
+    timed = compress("benchmark", path, "--processes", "1", "--samples", "10", "--json")
+    assert timed.exit_code == 0, timed.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", ["dynamic", 4])
+def test_pixels_in_every_precision(tempered: Path, tmp_path: Path, batch: Any) -> None:
+    model, card = checkpoint.load(tempered)
+    dataset = load_dataset(DataConfig(limit=160))
+    pixels = validation_pixels(dataset, card, 32)
+    config = ExportConfig(uint8_input=True, batch=batch)
+    paths = {p: tmp_path / f"{p}.onnx" for p in ("fp32", "fp16", "int8")}
+    for precision in ("fp32", "fp16"):
+        exporting.export(model, card, paths[precision], precision=precision, config=config, pixels=pixels,
+                         recipe=None, progress=Silent())  # fmt: skip
+    job = Job(fp32=paths["fp32"], dataset=dataset, reference=exporting.reference_of(model, card, config),
+              pixels=pixels, batches=exporting.batches_of(config))  # fmt: skip
+    made = climb(job, paths["int8"], Int8Config(max_drop=6, allow_slower=True, calibration_images=64), Silent())
+    assert made.chosen is not None
+    seen = {p: predict_artifact(session.load(path), dataset, "validation") for p, path in paths.items()}
+    top1 = {p: metrics.top_k(s.labels, s.logits, 1) for p, s in seen.items()}
+    assert abs(top1["fp16"] - top1["fp32"]) <= 0.01
+    assert top1["int8"] >= top1["fp32"] - 0.06
+    assert session.load(paths["int8"]).takes_pixels
