@@ -33,7 +33,8 @@ ROWS: dict[str, dict[str, Any] | None] = {
     "kd+standardize": {"ce": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 2, "standardize": True}},
     "dkd": {"ce": {}, "dkd": {"temperature": 4}},
     "dist": {"ce": {}, "dist": {"weight": 2.0, "temperature": 1}},
-    "kd+hint": {"ce": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4}, "hint": {"weight": 0.5}},
+    "kd+hint": {"ce": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4}, "hint": {"weight": 1.0, "on": "maps"}},
+    "dist+hint": {"ce": {}, "dist": {"weight": 2.0, "temperature": 1}, "hint": {"weight": 0.5}},
     "default": None,
 }
 
