@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from compressor import runfolder
 from compressor.benchmarking import host
 from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
@@ -24,6 +25,7 @@ from compressor.models import checkpoint, cost
 from compressor.models.names import locate, resolve
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.recipe import ROLES, Recipe
+from compressor.recipe import find as find_recipe
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
 from compressor.runtime import Progress
@@ -232,17 +234,35 @@ def _teacher_is(stage: Stage, reads: set[str]) -> str:
     return "stored" if stage.config.targets.store and not reads - STORABLE else "live"
 
 
-def resume(run: RunFolder) -> Recipe:
-    """The recipe of a stopped run. Raises UsageError when it is already done."""
-    if run.read().get("status") == "done":
-        raise UsageError(f"run '{run.path}' is already done; `compress report {run.path}` shows it")
-    if not run.recipe.is_file():
-        raise CompressorError(f"run '{run.path}' has no recipe.yaml to resume from")
-    return load_recipe(run.recipe)
+def choose(
+    recipe: Path | None, given: dict[str, Any], settings: list[str] | None, resume: str | None, *, search: bool = False
+) -> tuple[Recipe, RunFolder | None]:
+    """The recipe that a command means; with `resume` a stopped run's own, and that run.
 
+    Args:
+        recipe: a file, or the name of a packaged one.
+        given: options by recipe key; None was not given.
+        settings: `--set` strings.
+        resume: a run to continue.
+        search: whether it is `tune` that continues, not `distill`.
 
-def only_resume(given: dict[str, Any], settings: list[str] | None) -> None:
-    """Raises UsageError when something is to be changed in a run that is continued."""
+    Raises:
+        UsageError: something is to be changed in a run that is continued, it is done, or the other command's.
+        RecipeError: see `recipe.load`.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    if resume is None:
+        return load_recipe(find_recipe(recipe), given, settings), None
     if given or settings:
         names = ", ".join([*given, *(settings or [])])
         raise UsageError(f"--resume continues a run with its own recipe; drop {names}, or start a new run")
+    run = runfolder.open_run(resume)
+    status = run.read().get("status")
+    if (status in ("tuning", "tuned")) != search:
+        owner = "distill" if search else "tune"
+        raise UsageError(f"run '{run.path}' was made by another command: compress {owner} --resume {run.path}")
+    if status == "done":
+        raise UsageError(f"run '{run.path}' is already done; `compress report {run.path}` shows it")
+    if not run.recipe.is_file():
+        raise CompressorError(f"run '{run.path}' has no recipe.yaml to resume from")
+    return load_recipe(run.recipe), run

@@ -64,7 +64,6 @@ def distill(
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
     from compressor import pipeline, planning, runfolder
-    from compressor import recipe as recipes
     from compressor.cli import show
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -75,15 +74,8 @@ def distill(
         "seed": seed, "seeds": seeds, "stage.targets.cache_limit": cache_limit,
         "stage.targets.views": int(views) if views and views.isdigit() else views,
     }  # fmt: skip
-    given = {key: value for key, value in given.items() if value is not None}
     accelerator = planning.accelerator(device)
-    if resume is not None:
-        planning.only_resume(given, settings)
-        run = runfolder.open_run(resume)
-        chosen = planning.resume(run)
-    else:
-        chosen = recipes.load(recipes.find(recipe), given, settings)
-        run = None
+    chosen, run = planning.choose(recipe, given, settings, resume)
     planned = planning.plan(chosen, console)
     if dry_run:
         estimate = planning.estimate(planned, accelerator, console)

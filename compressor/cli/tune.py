@@ -51,7 +51,6 @@ def tune(
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
     from compressor import planning, runfolder, tuning
-    from compressor import recipe as recipes
     from compressor.cli import show
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -59,15 +58,8 @@ def tune(
         "teacher.model": teacher, "student.model": student, "data.source": data, "assistants": names(assistants),
         "stage.epochs": epochs, "data.limit": limit, "seed": seed,
     }  # fmt: skip
-    given = {key: value for key, value in given.items() if value is not None}
     accelerator = planning.accelerator(device)
-    if resume is not None:
-        planning.only_resume(given, settings)
-        run = runfolder.open_run(resume)
-        chosen = planning.resume(run)
-    else:
-        chosen = recipes.load(recipes.find(recipe), given, settings)
-        run = None
+    chosen, run = planning.choose(recipe, given, settings, resume, search=True)
     planned = planning.plan(chosen, console)
     run = run or runfolder.create(name or f"{planning.run_name(planned)}-tune")
     console.say(f"run folder: {run.path}")
