@@ -8,15 +8,15 @@ number of workers nor the order of asking nor a resume can change a view.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from compressor.data.config import AugmentConfig
 from compressor.data.dataset import Dataset
@@ -35,24 +35,77 @@ def generators_restored() -> Iterator[None]:
         torch.random.set_rng_state(states[2])
 
 
+Step = Callable[[Image.Image], Image.Image]
+
+
 @lru_cache(maxsize=16)
-def transform(augment: AugmentConfig, size: int, interpolation: str) -> Any:
-    """timm's training transform: RGB image → (3, size, size) uint8."""
+def transform(augment: AugmentConfig, size: int, interpolation: str) -> tuple[Step, ...]:
+    """What is done to an RGB image in turn: timm's random crop and policies; flips and colours without wrappers.
+
+    torchvision's take longer to be called than to flip or colour an image of 64 pixels.
+    """
     import_timm()
     from timm.data.transforms_factory import create_transform
 
-    return create_transform(
+    timms = create_transform(
         (3, size, size),
         is_training=True,
-        use_prefetcher=True,  # ends in uint8, so that each model can normalise with its own statistics
+        use_prefetcher=True,
         scale=augment.scale,
         ratio=augment.ratio,
-        hflip=augment.hflip,
-        vflip=augment.vflip,
-        color_jitter=augment.color_jitter or None,  # type: ignore[arg-type]
+        hflip=0.0,
+        vflip=0.0,
+        color_jitter=None,  # type: ignore[arg-type]
         auto_augment=augment.auto_augment,
         interpolation=interpolation,
     )
+    crop, *policies, _ = timms.transforms  # the last one makes an array of it
+    flips = [(augment.hflip, Image.Transpose.FLIP_LEFT_RIGHT), (augment.vflip, Image.Transpose.FLIP_TOP_BOTTOM)]
+    steps: list[Step] = [crop, *(partial(flip, share=share, how=how) for share, how in flips if share)]
+    if augment.color_jitter and not policies:
+        policies = [partial(jitter, strength=augment.color_jitter)]
+    return (*steps, *policies)
+
+
+def flip(image: Image.Image, *, share: float, how: Image.Transpose) -> Image.Image:
+    """The image, mirrored in this share of cases."""
+    return image.transpose(how) if random.random() < share else image
+
+
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R 601-2, as Pillow turns colours into grey."""
+
+
+def jitter(image: Image.Image, *, strength: float) -> Image.Image:
+    """Brightness, contrast and saturation by factors in 1 ± strength, in random order.
+
+    Like torchvision's ColorJitter, but in one pass: each step is affine in the colours, so that one matrix does.
+    Values are clipped once, at the end, and the mean grey is that of unclipped colours.
+    """
+    kinds = random.sample(("brightness", "contrast", "saturation"), 3)
+    factors = {kind: random.uniform(max(0.0, 1 - strength), 1 + strength) for kind in kinds}
+    mean = image.reduce(image.size).getpixel((0, 0))
+    assert isinstance(mean, tuple)
+    grey = sum(weight * value for weight, value in zip(LUMA, mean, strict=True))
+    return image.convert("RGB", colour_matrix(factors, grey))
+
+
+def colour_matrix(factors: dict[str, float], grey: float) -> tuple[float, ...]:
+    """The 3 × 4 matrix, row by row, of changes in their order; `grey` is the image's mean grey, 0 … 255.
+
+    Brightness blends with black, contrast with the mean grey, saturation with each pixel's own grey: whatever
+    their order, a pixel becomes own · pixel + shared · (its grey) + offset.
+    """
+    own, shared, offset = 1.0, 0.0, 0.0
+    for kind, factor in factors.items():
+        rest = 1 - factor
+        if kind == "saturation":
+            own, shared = factor * own, factor * shared + rest * (own + shared)
+            continue
+        towards = (own + shared) * grey + offset if kind == "contrast" else 0.0
+        own, shared, offset = factor * own, factor * shared, factor * offset + rest * towards
+    r, g, b = (shared * weight for weight in LUMA)
+    return (own + r, g, b, offset, r, own + g, b, offset, r, g, own + b, offset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +162,11 @@ def _alone(dataset: Dataset, index: int, view: int, size: int) -> NDArray[np.uin
     """
     seed = derive_seed(dataset.seed, dataset.ids[index], view)
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    if dataset.augment.auto_augment:  # the only one to draw from it, and 10 µs to seed
+        np.random.seed(seed % 2**32)
     # Not torch.manual_seed: it also queues the seed for devices, with a traceback of 0.3 ms each time.
     torch.default_generator.manual_seed(seed)
-    apply = transform(dataset.augment, size, dataset.config.interpolation)
-    return np.asarray(apply(dataset.read_for_views(index)))
+    image = dataset.read_for_views(index)
+    for step in transform(dataset.augment, size, dataset.config.interpolation):
+        image = step(image)
+    return np.asarray(image).transpose(2, 0, 1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
-from compressor.data.views import generators_restored, mix_of, render
+from compressor.data.views import colour_matrix, generators_restored, jitter, mix_of, render
+from compressor.runtime import import_timm
 
 
 @pytest.fixture
@@ -32,6 +35,33 @@ def test_a_view_is_the_same_bytes_whenever_it_is_asked_for(dataset: Dataset) -> 
     assert (first[0] != other).any()
     assert first[0].shape == (3, 24, 24)
     assert first[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("brightness", "contrast", "saturation"))))
+def test_one_pass_of_colour_jitter_is_torchvisions_three(order: tuple[str, ...]) -> None:
+    import_timm()
+    from torchvision.transforms import functional
+
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(70, 180, (24, 32, 3), dtype=np.uint8))  # far from where values clip
+    factors = dict(zip(order, (0.8, 1.2, 1.3), strict=True))
+    expected = image
+    for kind, factor in factors.items():
+        expected = getattr(functional, f"adjust_{kind}")(expected, factor)
+    matrix = colour_matrix(factors, float(np.asarray(image.convert("L")).mean()))
+    seen = np.asarray(image.convert("RGB", matrix))
+    assert np.abs(seen.astype(int) - np.asarray(expected)).max() <= 3  # they round after each step
+
+
+def test_jitter_of_strength_nought_changes_nothing_and_more_changes_more() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+
+    def change(strength: float) -> float:
+        random.seed(3)
+        return float(np.abs(np.asarray(jitter(image, strength=strength)).astype(int) - np.asarray(image)).mean())
+
+    assert change(0.0) == 0
+    assert 0 < change(0.1) < change(0.4)
 
 
 def test_workers_change_nothing(dataset: Dataset) -> None:
