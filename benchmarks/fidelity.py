@@ -2,14 +2,12 @@
 
     python benchmarks/fidelity.py --save
 
-Fresh processes in pairs, in turns which one comes first; at least 15 pairs, and more until the interval of the ratio
-is within ± 3 %. The number of pairs depends on the interval's width alone, never on where it lies.
+Fresh processes in pairs, running in turns of a twentieth of a second, each first in every other pair; at least 15
+pairs, and more until the interval of the ratio is within ± 3 %. The number of pairs depends on the interval's width alone, never on where it lies.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,60 +16,59 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
 from compressor.benchmarking.compare import Ratio, compare
+from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.measure import Cell, Child, take_turns
 from compressor.measuring import artifacts
 
 BARE = """
 import json, sys, time
 import numpy, onnxruntime
-path, size, count, warmup = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+path, size, warmup = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 image = numpy.random.default_rng(0).standard_normal((1, 3, size, size), dtype=numpy.float32)
-end = time.perf_counter() + warmup
-while time.perf_counter() < end:
-    session.run(None, {"image": image})
 times = []
-for _ in range(count):
-    start = time.perf_counter()
-    session.run(None, {"image": image})
-    times.append(1e3 * (time.perf_counter() - start))
-print(json.dumps(times))
+def loop(seconds, keep):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        session.run(None, {"image": image})
+        if keep:
+            times.append(1e3 * (time.perf_counter() - start))
+loop(warmup, False)
+print(0, flush=True)
+for line in sys.stdin:
+    if not line.strip():
+        break
+    loop(0.005, False)
+    loop(float(line), True)
+    print(len(times), flush=True)
+print(json.dumps({"ok": {"samples_ms": times, "noisy": None}}), flush=True)
 """
 
 MODELS = ("mobilenetv3_small_100", "resnet18")
-WARMUP, WIDTH = 0.5, 0.03
+WIDTH = 0.03
 
 
-def bare(path: Path, size: int, count: int) -> list[float]:
-    """Samples in ms of a loop without anything of this project."""
-    command = [sys.executable, "-c", BARE, str(path), str(size), str(count), str(WARMUP)]
-    samples: list[float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return samples
-
-
-def ours(path: Path, size: int, count: int) -> dict[str, Any]:
-    """The answer of the benchmark's own child process."""
-    request = {"file": str(path), "provider": "cpu", "batch": 1, "threads": 1, "size": size, "samples": count,
-               "warmup_seconds": WARMUP, "max_seconds": 60.0}  # fmt: skip
-    command = [sys.executable, "-m", "compressor.benchmarking.child", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)["ok"]
-    return answer
+def pair(path: Path, size: int, config: BenchmarkConfig, first: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A bare loop without anything of this project, and the benchmark's own child: side by side, in turns."""
+    cells = [Cell(label=n, file=path, provider="cpu", batch=1, threads=1, size=size) for n in ("bare", "ours")]
+    command = [sys.executable, "-c", BARE, str(path), str(size), str(config.warmup_seconds)]
+    makers = [lambda: Child(cells[0], config, command), lambda: Child(cells[1], config)]
+    found = take_turns(makers if first else makers[::-1])
+    return found[cells[0]], found[cells[1]]
 
 
 def pairs(path: Path, arguments: Any, log: Log) -> tuple[Ratio, list[list[float]], list[list[float]], int]:
     """The ratio of our samples to the bare loop's, both, and how many of our processes were disturbed."""
+    config = BenchmarkConfig(processes=1, samples=10, min_seconds=arguments.seconds, max_seconds=60)
     loop, own, noisy = [], [], 0
     while True:
-        if len(loop) % 2:
-            answer = ours(path, arguments.size, arguments.count)
-            loop.append(bare(path, arguments.size, arguments.count))
-        else:
-            loop.append(bare(path, arguments.size, arguments.count))
-            answer = ours(path, arguments.size, arguments.count)
-        own.append(answer["samples_ms"])
-        noisy += bool(answer["noisy"])
+        bare, ours = pair(path, arguments.size, config, len(loop) % 2 == 0)
+        loop.append(bare["samples_ms"])
+        own.append(ours["samples_ms"])
+        noisy += bool(ours["noisy"])
         if len(loop) < arguments.pairs:
             continue
         ratio = compare(loop, own)
@@ -85,12 +82,12 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--pairs", type=int, default=15)
     made.add_argument("--most", type=int, default=80, help="pairs after which it gives up")
-    made.add_argument("--count", type=int, default=200, help="timed calls per process")
+    made.add_argument("--seconds", type=float, default=1.0, help="of timed calls per process")
     made.add_argument("--size", type=int, default=96)
     arguments = made.parse_args()
     models = MODELS
     if arguments.quick:
-        arguments.most, arguments.count, models = 15, 50, MODELS[:1]
+        arguments.most, arguments.seconds, models = 15, 0.2, MODELS[:1]
     log = Log()
     files, _ = artifacts(list(models), arguments.size, log)
     rows, lines = [], []
@@ -106,7 +103,7 @@ def main() -> None:
     finish(arguments, "fidelity", {"rows": rows, "passed": all(r["passed"] for r in rows)},
            title="The benchmark against a bare timing loop",
            header=("model", "pairs", "ours / bare", "95 % interval", "half-width", "disturbed processes", "passed"),
-           lines=lines, remarks=[f"{arguments.size} px, batch 1, 1 thread, {arguments.count} calls per process. Passed: "
+           lines=lines, remarks=[f"{arguments.size} px, batch 1, 1 thread, {arguments.seconds:g} s per process. Passed: "
                                  "the interval contains 1 and its half-width is at most 3 %."])  # fmt: skip
 
 

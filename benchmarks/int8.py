@@ -40,7 +40,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--models", default=",".join(MODELS))
     made.add_argument("--processes", type=int, default=7)
-    made.add_argument("--seconds", type=float, default=4.0, help="of timed calls per process")
+    made.add_argument("--seconds", type=float, default=2.0, help="of timed calls per process")
     made.add_argument("--profile", action="store_true", help="time per operator, fp32 and ours")
     made.add_argument("--students", action="store_true", help="accuracy of trained students instead of speed")
     made.add_argument("--architectures", default="mobilenetv3_small_100,resnet18", help="for --students")
@@ -175,19 +175,19 @@ class _Quiet:
 
 
 def timed(files: dict[str, dict[str, Path]], arguments: argparse.Namespace, log: Any) -> list[dict[str, Any]]:
-    """One row per model and variant; the variants of all models take turns."""
+    """One row per model and variant; the variants of a model take turns."""
     config = BenchmarkConfig(
-        processes=arguments.processes, samples=10_000, warmup_seconds=0.3, max_seconds=arguments.seconds
-    )
-    cells = [
-        Cell(label=f"{name} {variant}", file=path, provider="cpu", batch=1, threads=1, size=SIZE)
-        for name, of in files.items()
-        for variant, path in of.items()
-    ]
-    log.say(f"timing {len(cells)} files × {arguments.processes} processes")
-    measured = {row["file"]: row for row in measure(cells, config, log)}
+        processes=arguments.processes, max_processes=arguments.processes, samples=10_000, warmup_seconds=0.3,
+        min_seconds=arguments.seconds, max_seconds=arguments.seconds,
+    )  # fmt: skip
     rows = []
     for name, of in files.items():
+        cells = [
+            Cell(label=f"{name} {variant}", file=path, provider="cpu", batch=1, threads=1, size=SIZE)
+            for variant, path in of.items()
+        ]
+        log.say(f"{name}: timing {len(cells)} files × {arguments.processes} processes")
+        measured = {row["file"]: row for row in measure(cells, config, log)}
         float_row = measured[f"{name} fp32"]
         expected = answer(of["fp32"])
         for variant, path in of.items():

@@ -21,23 +21,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
+from compressor.measuring import artifacts
+
 MODELS = ("resnet18", "mobilenetv3_small_100")
 NEEDED, WIDTH = 0.95, 0.05
 
 
-def call(size: int, *options: str) -> dict[str, Any]:
+def call(files: list[str], *options: str) -> dict[str, Any]:
     """One full benchmark: the ratio of the second model to the first, and what its rows say of noise."""
-    command = [
-        sys.executable,
-        "-m",
-        "compressor.cli.app",
-        "benchmark",
-        *MODELS,
-        "--size",
-        str(size),
-        "--json",
-        *options,
-    ]
+    command = [sys.executable, "-m", "compressor.cli.app", "benchmark", *files, "--json", *options]
     started = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     rows = json.loads(done.stdout)["rows"]
@@ -75,15 +67,16 @@ def main() -> None:
     if arguments.quick:
         arguments.repeats, arguments.size, options = 1, 64, ["--samples", "100", "--max-processes", "8"]
     log = Log()
+    files = [str(path) for path in artifacts(list(MODELS), arguments.size, log)[0].values()]
     repeats = []
     for k in range(arguments.repeats):
-        first, second = call(arguments.size, *options), call(arguments.size, *options)
+        first, second = call(files, *options), call(files, *options)
         overlap = max(first["low"], second["low"]) <= min(first["high"], second["high"])
         width = max(first["half_width"], second["half_width"])
         repeats.append({"calls": [first, second], "overlap": overlap, "half_width": width})
         log.say(f"{k + 1}/{arguments.repeats}: {text(first)} and {text(second)}: {'overlap' if overlap else 'apart'}")
     with load():
-        loaded = call(arguments.size, *options, "--processes", "3", "--max-processes", "3")
+        loaded = call(files, *options, "--processes", "3", "--max-processes", "3")
     overlaps = sum(r["overlap"] for r in repeats)
     narrow = sum(r["half_width"] <= WIDTH for r in repeats)
     quiet = [noisy for r in repeats for c in r["calls"] for noisy in c["noisy"]]

@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = [
     "--set", "teacher.epochs=2", "--set", "stage.epochs=2", "--set", "stage.batch_size=32",
     "--set", "data.limit=160", "--set", "benchmark.processes=1", "--set", "benchmark.samples=64",
-    "--set", "benchmark.warmup_seconds=0",
+    "--set", "benchmark.warmup_seconds=0", "--set", "benchmark.min_seconds=0",
 ]  # fmt: skip
 """A run of seconds: few images, few epochs."""
 

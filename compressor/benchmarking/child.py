@@ -1,16 +1,20 @@
 """The child process of the benchmark: loads one file, times it, prints one JSON document.
 
 python -m compressor.benchmarking.child '{"file": "student.onnx", "provider": "cpu", …}'
+
+Says `0` when it is loaded and warm. Then each line on stdin gives it a turn of so many seconds, which it answers
+with the number of samples so far; an empty line, or the end, asks for the document.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +22,23 @@ from compressor.artifact import session
 from compressor.benchmarking import contention, gpu
 from compressor.errors import CompressorError
 
+SETTLE = 0.005
+"""Seconds of untimed calls at the start of a turn: another process has had the caches."""
 
-def measure(request: dict[str, Any]) -> dict[str, Any]:
+
+def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int], None]) -> dict[str, Any]:
     """Load time, first run, timed samples (ms), peak memory (MB), placement and contention of one file.
 
     On a GPU the samples are of calls on tensors that are there already; `with_copies_ms` is the call with copies.
+
+    Args:
+        request: `file`, `provider`, `batch`, `threads`, `size` (pixels), `warmup_seconds`.
+        turns: seconds of each turn, as they come.
+        tell: is told the number of samples, before the first turn and after each.
     """
     import onnxruntime  # noqa: F401  (its import is the process's, not the model's)
 
     memory_before = peak_rss_mb()
-    watch = contention.Watch()
     started = time.perf_counter()
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
@@ -38,8 +49,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     run()
     first_ms = (time.perf_counter() - started) * 1e3
-    _run_for(run, seconds=request["warmup_seconds"], most=sys.maxsize)
-    samples = _run_for(run, seconds=request["max_seconds"], most=request["samples"])
+    _run_for(run, seconds=request["warmup_seconds"])
+    samples: list[float] = []
+    watch = contention.Watch()
+    tell(0)
+    for seconds in turns:
+        with watch:
+            _run_for(run, seconds=SETTLE)
+            samples += _run_for(run, seconds=seconds)
+        tell(len(samples))
     seen = watch.read()
     return {
         "load_ms": load_ms,
@@ -59,18 +77,17 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run_for(run: Callable[[], Any], *, seconds: float, most: int) -> list[float]:
-    """Times of consecutive calls, ms, until `seconds` are over or there are `most`; rounded to 0.1 µs."""
+def _run_for(run: Callable[[], Any], *, seconds: float) -> list[float]:
+    """Times of consecutive calls, ms, until `seconds` are over, at least one; rounded to 0.1 µs."""
     timer = time.perf_counter
     samples: list[float] = []
     end = timer() + seconds
-    while len(samples) < most:
+    now = end - 1
+    while now <= end:
         started = timer()
         run()
         now = timer()
         samples.append((now - started) * 1e3)
-        if now > end:
-            break
     return [round(sample, 4) for sample in samples]
 
 
@@ -86,12 +103,14 @@ def peak_rss_mb() -> float:
 
 
 def main() -> None:
-    """Reads the request from the command line; prints the measurement or the error as JSON."""
+    """Reads the request from the command line and turns from stdin; prints the measurement or the error as JSON."""
+    turns = (float(line) for line in itertools.takewhile(str.strip, sys.stdin))
     try:
-        answer: dict[str, Any] = {"ok": measure(json.loads(sys.argv[1]))}
+        found = measure(json.loads(sys.argv[1]), turns, lambda count: print(count, flush=True))
+        answer: dict[str, Any] = {"ok": found}
     except CompressorError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

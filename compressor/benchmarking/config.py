@@ -17,8 +17,8 @@ class BenchmarkConfig(BaseModel):
     threads: list[int] = [1]
     """Intra-op threads."""
     processes: int = Field(default=5, ge=1)
-    """Fresh child processes per combination, interleaved between the combinations. With fewer than 3 nothing is
-    decided between two files."""
+    """Rounds of fresh child processes: in each, the files of a combination run side by side and take turns of a
+    twentieth of a second. With fewer than 3 nothing is decided between two files."""
     max_processes: int = Field(default=15, ge=1)
     """Processes are added to a comparison that is undecided or too wide, up to this many."""
     half_width: float = Field(default=0.05, gt=0)
@@ -27,5 +27,7 @@ class BenchmarkConfig(BaseModel):
     """Timed calls per combination, over all its processes; 662 support a p99, 64 a p90."""
     warmup_seconds: float = Field(default=0.5, ge=0)
     """Untimed calls before the timed ones, in each process."""
+    min_seconds: float = Field(default=1.0, ge=0)
+    """Timed calls go on for this long in each process, even where there are enough: clocks wander within seconds."""
     max_seconds: float = Field(default=4.0, gt=0)
     """Timed calls stop after this long in a process, with as many samples as there are then."""

@@ -30,11 +30,23 @@ class _Counters:
 
 
 class Watch:
-    """Counts from its making until `read`."""
+    """Counts while it is entered, over all the times that it is, until `read`."""
 
     def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.before = _counters()
+        self.elapsed = 0.0
+        self.sums: dict[str, float | None] = dict.fromkeys(("machine", "steal", "own", "switches", "throttled"), 0.0)
+
+    def __enter__(self) -> Watch:
+        self._started, self._before = time.perf_counter(), _counters()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = _counters()
+        self.elapsed += time.perf_counter() - self._started
+        for name, total in self.sums.items():
+            first, last = getattr(self._before, name), getattr(after, name)
+            known = total is not None and first is not None and last is not None
+            self.sums[name] = total + last - first if known else None
 
     def read(self) -> dict[str, Any]:
         """What happened meanwhile, and `noisy`: True, False, or None where it can't be told.
@@ -42,21 +54,13 @@ class Watch:
         `other_cores`: cores that other processes or the hypervisor used on average; `steal_cores`: the hypervisor's
         part; `throttled`: times that the cgroup's quota stopped us; `involuntary_switches`: per second.
         """
-        elapsed = max(time.perf_counter() - self.started, 1e-9)
-        before, after = self.before, _counters()
-        other = steal = None
-        if before.machine is not None and after.machine is not None:
-            other = max(0.0, (after.machine - before.machine - (after.own - before.own)) / elapsed)
-        if before.steal is not None and after.steal is not None:
-            steal = (after.steal - before.steal) / elapsed
-        throttled = None
-        if before.throttled is not None and after.throttled is not None:
-            throttled = after.throttled - before.throttled
+        elapsed, sums = max(self.elapsed, 1e-9), self.sums
+        machine, steal, own = sums["machine"], sums["steal"], sums["own"] or 0.0
         found = {
-            "other_cores": other,
-            "steal_cores": steal,
-            "throttled": throttled,
-            "involuntary_switches": (after.switches - before.switches) / elapsed,
+            "other_cores": None if machine is None else max(0.0, (machine - own) / elapsed),
+            "steal_cores": None if steal is None else steal / elapsed,
+            "throttled": None if sums["throttled"] is None else int(sums["throttled"]),
+            "involuntary_switches": (sums["switches"] or 0.0) / elapsed,
         }
         # Counters tick every 10 ms: below half a second their rounding is as large as the limit.
         return found | {"noisy": judge(found) if elapsed > 0.5 else None}

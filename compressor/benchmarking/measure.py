@@ -7,8 +7,11 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.errors import CompressorError, ProviderError
 from compressor.runtime import Progress, versions
+
+TURN = 0.05
+"""Seconds of timed calls in a turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One row per cell, with its ratio to the row of `against` (the first label) of the same combination.
 
-    The cells take turns, so that a drift of the machine hits all alike. After `config.processes` rounds those
+    The cells of a combination take turns, so that whatever the machine does hits all alike. After `config.processes` rounds those
     comparisons that are undecided, or wider than `config.half_width`, go on, each together with its reference, up to
     `config.max_processes`.
 
@@ -164,11 +170,14 @@ class _Session:
             self.answers[cell].append(answer)
 
     def _once(self, todo: list[Cell], bar: Any) -> dict[Cell, dict[str, Any]]:
-        found = {}
+        groups: dict[tuple[str, int, int], list[Cell]] = {}
         for cell in todo:
-            found[cell] = _child(cell, self.config)
+            groups.setdefault((cell.provider, cell.batch, cell.threads), []).append(cell)
+        found: dict[Cell, dict[str, Any]] = {}
+        for (provider, batch, _), group in groups.items():
+            found |= together(group, self.config)
             if bar:
-                bar.advance(note=f"{cell.label} · {cell.provider}")
+                bar.advance(len(group), note=f"{provider} · batch {batch}")
         return found
 
     def open(self, cell: Cell, other: Cell) -> bool:
@@ -200,26 +209,93 @@ def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress
     }
 
 
-def _child(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
-    request = {
-        "file": str(cell.file),
-        "provider": cell.provider,
-        "batch": cell.batch,
-        "threads": cell.threads,
-        "size": cell.size,
-        "samples": math.ceil(config.samples / config.processes),
-        "warmup_seconds": config.warmup_seconds,
-        "max_seconds": config.max_seconds,
-    }
-    command = [sys.executable, "-m", "compressor.benchmarking.child", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def together(group: list[Cell], config: BenchmarkConfig) -> dict[Cell, dict[str, Any]]:
+    """One fresh process per cell, all alive at once and running in turns, one at a time.
+
+    A machine's clocks and neighbours change its speed within fractions of a second (docs/log.md): cells that are
+    to be compared have to see the same changes.
+    """
+    return take_turns([partial(Child, cell, config) for cell in group])
+
+
+def take_turns(makers: Sequence[Callable[[], Child]]) -> dict[Cell, dict[str, Any]]:
+    """Makes the children, lets them run in turns until all have enough, and ends them."""
+    children: list[Child] = []
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise CompressorError(f"measuring {cell.file} on {cell.provider} failed: {reason}") from None
-    if "error" in answer:
-        kind = ProviderError if answer["kind"] == "ProviderError" else CompressorError
-        raise kind(answer["error"])
-    measured: dict[str, Any] = answer["ok"]
-    return measured
+        for make in makers:  # the next one only when this one has stopped working
+            children.append(make())
+            children[-1].ready()
+        waiting = children
+        while waiting:  # to and fro, so that none is always behind the same other
+            waiting = [child for child in reversed(waiting) if child.turn()]
+        return {child.cell: child.result() for child in children}
+    finally:
+        for child in children:
+            child.close()
+
+
+class Child:
+    """A fresh process that has loaded a cell's file, is warm, and waits for its turns."""
+
+    def __init__(self, cell: Cell, config: BenchmarkConfig, command: list[str] | None = None) -> None:
+        """
+        Args:
+            cell: what it measures.
+            config: when it has samples enough.
+            command: another program that speaks the child's protocol; None: `benchmarking.child`.
+        """
+        self.cell = cell
+        self.config = config
+        self.samples, self.seconds = 0, 0.0
+        keys = ("provider", "batch", "threads", "size")
+        request = {"file": str(cell.file), "warmup_seconds": config.warmup_seconds}
+        request |= {key: getattr(cell, key) for key in keys}
+        own = [sys.executable, "-m", "compressor.benchmarking.child", json.dumps(request)]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the child; a pipe would fill up)
+        self.process = subprocess.Popen(
+            command or own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+        )
+
+    def ready(self) -> None:
+        """Waits until it is loaded and warm. Raises what it failed with."""
+        self._told()
+
+    def turn(self) -> bool:
+        """Lets it run for a moment; whether it wants another turn."""
+        self._say(f"{TURN}\n")
+        self.samples = int(self._told())
+        self.seconds += TURN
+        enough = self.samples >= math.ceil(self.config.samples / self.config.processes)
+        return self.seconds < (self.config.min_seconds if enough else self.config.max_seconds)
+
+    def result(self) -> dict[str, Any]:
+        """What it measured."""
+        self._say("\n")
+        found: dict[str, Any] = self._told()["ok"]
+        return found
+
+    def close(self) -> None:
+        """Ends it, whatever it is doing."""
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+    def _say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def _told(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            code = self.process.wait()
+            self.errors.seek(0)
+            reason = (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
+            raise CompressorError(f"measuring {self.cell.file} on {self.cell.provider} failed: {reason}") from None
+        if isinstance(answer, dict) and "error" in answer:
+            kind = ProviderError if answer["kind"] == "ProviderError" else CompressorError
+            raise kind(answer["error"])
+        return answer
