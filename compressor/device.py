@@ -131,15 +131,8 @@ def _roles(path: Path) -> dict[str, Path]:
     """Role → stage folder of a run's teacher, baseline and student, of the seed that ships; else nothing."""
     if not (path / "run.json").is_file():
         return {}
-    run = RunFolder(path)
-    card = run.student.with_suffix(".json")
-    seed = json.loads(card.read_text())["seed"] if card.is_file() else None
-    found: dict[str, Path] = {}
-    for folder in run.stages():
-        role = folder.parent.name.split("-")[1]
-        if role in ("teacher", "baseline", "student") and (role not in found or folder.name == f"seed{seed}"):
-            found[role] = folder
-    return found
+    roles = ("teacher", "student", "baseline")
+    return {role: folder for role in roles if (folder := mistakes.of_role(RunFolder(path), role)) is not None}
 
 
 def _figures(seen: Predictions, classes: list[str], temperature: float | None) -> dict[str, Any]:

@@ -130,7 +130,6 @@ def _predictions(
     """
     if run is None and data is None:
         return [], "", {}
-    loaded = {label: session.load(path) for label, path in files.items()}
     seen: dict[str, Predictions] = {}
     classes: list[str] = []
     fingerprint = ""
@@ -139,7 +138,7 @@ def _predictions(
         seen = saved_predictions(files)
         note = run.read()["dataset"]
         classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
-    missing = {label: artifact for label, artifact in loaded.items() if label not in seen}
+    missing = {label: session.load(path) for label, path in files.items() if label not in seen}
     if not missing:
         return classes, fingerprint, seen
     first = next(iter(missing))

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -71,7 +70,7 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
         study_name="tune",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=planned.recipe.seed, multivariate=False),
+        sampler=optuna.samplers.TPESampler(seed=planned.recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, stage.epochs // 3)),
     )
     own = stage.config.objective
@@ -90,7 +89,7 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
     while (left := trials - len(_counted(study))) > 0:
         study.optimize(attempt, n_trials=1)
         _say(study, left, trials, progress)
-    written = _write(planned.recipe, run, teacher, study, own)
+    written = _write(planned.recipe, run, found["teacher", teachers[0].seeds[0]][0], study, own)
     run.update(status="tuned")
     return written
 
@@ -209,18 +208,17 @@ def _counted(study: Any) -> list[Any]:
     return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED")]
 
 
-def _write(recipe: Recipe, run: RunFolder, teacher: Result, study: Any, own: ObjectiveConfig) -> dict[str, Any]:
+def _write(recipe: Recipe, run: RunFolder, first: Result, study: Any, own: ObjectiveConfig) -> dict[str, Any]:
     if all(t.state.name == "PRUNED" for t in _counted(study)):
         raise CompressorError(
             f"no trial came to its end: {study.trials[-1].user_attrs.get('error', 'all stopped early')}"
         )
     best = study.best_trial
     chosen = with_values(own, {name: float(f"{value:.4g}") for name, value in best.params.items()})
-    first = teacher.folder if recipe.assistants == "none" else next(Path(run.path).glob("stages/00-*/seed*"))
     tuned = recipe.model_copy(
         update={
             # Trained once: what learns from it later takes it from here.
-            "teacher": recipe.teacher.model_copy(update={"model": str(first)}),
+            "teacher": recipe.teacher.model_copy(update={"model": str(first.folder)}),
             "stage": recipe.stage.model_copy(update={"objective": chosen}),
         }
     )

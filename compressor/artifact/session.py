@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Artifact:
     input_shape: tuple[int | str | None, ...]
     input_type: str
 
-    @property
+    @cached_property  # asked for with every batch of a file that takes pixels
     def metadata(self) -> Metadata:
         """What the file says of itself. Raises ArtifactError where it says nothing, or not what its graph is."""
         found = metadata.parse(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(self.path))

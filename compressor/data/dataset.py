@@ -115,6 +115,13 @@ class Dataset:
             part = indices[start : start + batch_size]
             yield part, np.stack([to_pixels(self.read(int(i)), preprocessing) for i in part])
 
+    def kept(
+        self, split: str, preprocessing: Preprocessing, most: int
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]] | None:
+        """The split's pixels in batches of 64, where they take at most `most` bytes; None where they take more."""
+        size = len(self.splits[split]) * preprocessing.size**2 * 3
+        return list(self.pixels(split, preprocessing, 64)) if size <= most else None
+
 
 def build(source: Source, config: DataConfig) -> Dataset:
     """Splits a source, applies the limit, and fingerprints the outcome.

@@ -1,6 +1,6 @@
 """Augmented views of samples: each a pure function of (`data.seed`, sample, view number, size).
 
-timm's transforms draw from the global generators of Python, numpy and torch. Each view seeds all three
+timm's transforms draw from the global generators of Python, torch and (auto-augment) numpy. Each view seeds them
 from its own triple, and whoever asks for views gets the generators back as they were, so neither the
 number of workers nor the order of asking nor a resume can change a view.
 """

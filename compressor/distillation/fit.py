@@ -104,7 +104,7 @@ def fit(
     seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
     _truncate(folder / "metrics.jsonl", first)
     saved = time.monotonic()
-    validation = _validation_pixels(dataset, job)
+    validation = dataset.kept("validation", job.preprocessing, KEPT_PIXELS)
     with progress.bar(job.label, job.epochs * len(order)) as bar:
         bar.skip(first * len(order))
         for epoch in range(first, job.epochs):
@@ -274,12 +274,6 @@ def _freeze_body(model: nn.Module, frozen: bool) -> None:
     head = head_names(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in head or not frozen)
-
-
-def _validation_pixels(dataset: Dataset, job: Job) -> Batches | None:
-    """The validation split's pixels, kept for all epochs where they are few; None where they are not."""
-    size = len(dataset.splits["validation"]) * job.preprocessing.size**2 * 3
-    return list(dataset.pixels("validation", job.preprocessing, 64)) if size <= KEPT_PIXELS else None
 
 
 def _validate(

@@ -35,7 +35,7 @@ def _contiguous(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution with a fast weight gradient on maps smaller than its kernel.
 
-    There oneDNN falls back to a reference kernel, 5 to 70 times slower than a sum per kernel position
+    There oneDNN falls back to a reference kernel, 4 to 70 times slower than a sum per kernel position
     (docs/log.md); MobileNets and EfficientNets of up to 128 px end in such maps.
     """
 

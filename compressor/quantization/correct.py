@@ -36,7 +36,8 @@ def correct_biases(model: onnx.ModelProto, quantised: onnx.ModelProto, batches: 
     Returns:
         How many nodes were corrected.
     """
-    nodes = [n.name for n in quantised.graph.node if n.op_type in ("Conv", "Gemm") and _bias(Graph(quantised), n)]
+    whole = Graph(quantised)
+    nodes = [n.name for n in quantised.graph.node if n.op_type in ("Conv", "Gemm") and _bias(whole, n)]
     wanted = channel_means(model, nodes, batches)
     size = max(1, -(-len(nodes) // SWEEPS))
     for start in range(0, len(nodes), size):

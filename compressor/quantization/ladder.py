@@ -177,9 +177,7 @@ def _start(job: Job, config: Int8Config, types: IntegerTypes, folder: Path, prog
     progress.say(f"int8 for {types.target}: measuring ranges on {len(chosen)} training images")
     calibration = Calibration(model, _batches(job.dataset, float_file, chosen, step), operators(model))
     few_indices = _calibration_indices(job.dataset, min(config.correction_images, config.calibration_images))
-    size = len(job.dataset.splits["validation"]) * metadata.preprocessing.size**2 * 3
-    few_enough = size <= KEPT_PIXELS
-    validation = list(job.dataset.pixels("validation", metadata.preprocessing, 64)) if few_enough else None
+    validation = job.dataset.kept("validation", metadata.preprocessing, KEPT_PIXELS)
     fp32 = predict_artifact(float_file, job.dataset, "validation", batches=validation)
     return _Climb(
         job=job,

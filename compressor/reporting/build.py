@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compressor.benchmarking import rows
+from compressor.benchmarking import accuracy, rows
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
@@ -128,8 +128,7 @@ def _help(cards: dict[Path, Any], predictions: dict[Path, Predictions]) -> dict[
     right: dict[str, dict[int, Any]] = {"student": {}, "baseline": {}}
     for folder, card in cards.items():
         if card["role"] in right:
-            seen = predictions[folder]
-            right[card["role"]][card["seed"]] = seen.logits.argmax(axis=1) == seen.labels
+            right[card["role"]][card["seed"]] = accuracy.right(predictions[folder])
     seeds = sorted(right["student"].keys() & right["baseline"].keys())
     if not seeds:
         return None

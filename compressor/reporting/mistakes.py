@@ -19,15 +19,20 @@ WORST, COLUMNS = 5, 7
 
 def teacher(run: RunFolder) -> Path | None:
     """The teacher's stage folder; None before it is finished."""
-    return next((f for f in run.stages() if _card(f)["role"] == "teacher"), None)
+    return of_role(run, "teacher")
 
 
 def shipped(run: RunFolder) -> Path | None:
     """The stage folder of the student that ships (the first seed's, before one was chosen); None without one."""
-    students = [f for f in run.stages() if _card(f)["role"] == "student"]
+    return of_role(run, "student")
+
+
+def of_role(run: RunFolder, role: str) -> Path | None:
+    """A role's stage folder, of the seed that ships where the role has it, else the first; None without one."""
+    found = [f for f in run.stages() if _card(f)["role"] == role]
     note = run.student.with_suffix(".json")
     seed = json.loads(note.read_text())["seed"] if note.is_file() else None
-    return next((f for f in students if _card(f)["seed"] == seed), students[0] if students else None)
+    return next((f for f in found if _card(f)["seed"] == seed), found[0] if found else None)
 
 
 def reliability(run: RunFolder) -> list[dict[str, Any]]:
