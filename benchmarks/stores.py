@@ -31,7 +31,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--data", required=True, help="CIFAR-10 as an image folder")
     made.add_argument("--images", type=int, default=1280, help="training images of the speed part")
-    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--rounds", type=int, default=8)
     made.add_argument("--few", type=int, default=2000, help="images of the smaller process; the other has ten times")
     made.add_argument("--child", type=int, help=argparse.SUPPRESS)
     arguments = made.parse_args()
@@ -105,7 +105,8 @@ def epochs(arguments: argparse.Namespace) -> dict[str, list[float]]:
     for turn in range(arguments.rounds + 1):
         order.epoch = turn
         preloaded = list(loader)
-        for name, source in (("stores", loader), ("memory", preloaded)):
+        sources = [("stores", loader), ("memory", preloaded)]
+        for name, source in sources if turn % 2 else sources[::-1]:
             with Silent().bar("", 0) as bar:
                 begun = time.perf_counter()
                 loop._epoch(run, model, source, order, turn, bar)

@@ -27,7 +27,7 @@ class BenchmarkConfig(BaseModel):
     """Timed calls per combination, over all its processes; 662 support a p99, 64 a p90."""
     warmup_seconds: float = Field(default=0.5, ge=0)
     """Untimed calls before the timed ones, in each process."""
-    min_seconds: float = Field(default=1.0, ge=0)
+    min_seconds: float = Field(default=2.0, ge=0)
     """Timed calls go on for this long in each process, even where there are enough: clocks wander within seconds."""
     max_seconds: float = Field(default=4.0, gt=0)
     """Timed calls stop after this long in a process, with as many samples as there are then."""
