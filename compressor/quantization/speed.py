@@ -17,7 +17,7 @@ CALLS = 60
 def against(fp32: Path, int8: Path, size: int, processes: int, progress: Progress) -> dict[str, Any]:
     """Time of `int8` over time of `fp32`, one thread, batch 1: `ratio`, `low`, `high`, `verdict`, both medians."""
     config = BenchmarkConfig(
-        processes=processes, samples=max(10, CALLS * processes), warmup_seconds=0.1, max_seconds=1.5
+        processes=processes, samples=max(10, CALLS * processes), warmup_seconds=0.1, min_seconds=1.0, max_seconds=1.5
     )
     cells = [
         Cell(label=label, file=file, provider="cpu", batch=1, threads=1, size=size)
