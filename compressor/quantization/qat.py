@@ -25,6 +25,7 @@ from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, fit
 from compressor.evaluation.torch_predictor import normalized
 from compressor.quantization.config import Int8Config
+from compressor.quantization.quantize import short_rows
 from compressor.quantization.types import IntegerTypes
 from compressor.runtime import Progress
 
@@ -121,7 +122,7 @@ def fake_quantised(
         batches: (batch, 3, size, size) uint8 each; the ranges of activations are measured on them first.
         limit: largest integer of a weight, 127 or 63.
     """
-    weighted = [m for m in model.modules() if isinstance(m, WEIGHTED)]
+    weighted = [m for m in model.modules() if isinstance(m, WEIGHTED) and not _stays(m)]
     norms = [m for m in model.modules() if isinstance(m, NORMALISATION)]
     ranges = [_Range() for _ in (*weighted, *norms)]
     handles: list[Any] = []
@@ -146,6 +147,10 @@ def fake_quantised(
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
         for module in norms:
             del module.train
+
+
+def _stays(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and short_rows(tuple(module.weight.shape), module.groups)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 
 from compressor.quantization.calibrate import Ranges
-from compressor.quantization.graph import WEIGHTED, Graph, remove_unused
+from compressor.quantization.graph import WEIGHTED, Graph, attribute, remove_unused
 from compressor.quantization.rewrites import FACTOR, HALF_WIDTH
 from compressor.quantization.types import IntegerTypes
 
@@ -23,6 +24,10 @@ OPERATORS = (*WEIGHTED, "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "M
 ATTENTION = {"LayerNormalization", "Softmax", "Gelu", "Erf", "RMSNormalization"}
 """Where these are, what lies between the weighted nodes stays float: they have no integer kernels."""
 
+FEW_INPUTS = 32
+"""A dense k × k convolution with at most this many products per output (a 3 × 3 stem on RGB has 27) stays float: its
+rows are shorter than a vector, and onnxruntime takes twice as long for it on integers (docs/log.md)."""
+
 
 def operators(model: onnx.ModelProto) -> tuple[str, ...]:
     """The operators worth quantising in this graph."""
@@ -33,7 +38,7 @@ def candidates(model: onnx.ModelProto, kinds: Iterable[str] | None = None) -> li
     """Nodes that can be quantised: those between the first and the last weighted node, in the graph's order.
 
     Normalisation before the first and softmax behind the last stay float; so do multiplications by a constant
-    that a scale will take up, and MatMul of two computed tensors.
+    that a scale will take up, MatMul of two computed tensors, and a stem of `FEW_INPUTS`.
     """
     wanted = set(kinds or operators(model))
     index = Graph(model)
@@ -43,11 +48,22 @@ def candidates(model: onnx.ModelProto, kinds: Iterable[str] | None = None) -> li
         if node.op_type not in wanted or node.name.endswith(FACTOR):
             continue
         if node.op_type in WEIGHTED:
-            if node.input[1] in index.constants:
+            if node.input[1] in index.constants and not _stays(index, node):
                 chosen.append(node.name)
         elif node.name in after and node.name in before:
             chosen.append(node.name)
     return chosen
+
+
+def short_rows(weight: tuple[int, ...], groups: int) -> bool:
+    """Whether a convolution's weight (out, in / groups, height, width) is one that `FEW_INPUTS` leaves in float."""
+    return len(weight) == 4 and groups == 1 and weight[2] > 1 and math.prod(weight[1:]) <= FEW_INPUTS
+
+
+def _stays(index: Graph, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Conv" and short_rows(
+        tuple(index.constants[node.input[1]].dims), attribute(node, "group", 1)
+    )
 
 
 def _reach(model: onnx.ModelProto) -> tuple[set[str], set[str]]:

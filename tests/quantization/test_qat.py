@@ -31,28 +31,28 @@ STEPS = 3
 
 def test_fake_quantisation_is_int8_s_and_leaves_no_trace() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU()).eval()
     pre = load_dataset(DataConfig(limit=20))
     images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     preprocessing = chain.describe("test_resnet", pre, stem="keep")[1]
     with qat.fake_quantised(model, [images], preprocessing, limit=STEPS):
-        weight = model[0].weight.detach()
-        for channel in weight:
+        assert not hasattr(model[0], "parametrizations")  # a 3 x 3 stem stays float, as in the ladder
+        for channel in model[1].weight.detach():
             steps = channel / (channel.abs().max() / STEPS)
             torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
         given = model(torch.randn(2, 3, 8, 8))
         assert len(given.unique()) <= 256
         model.train()
-        assert not model[1].training
+        assert not model[2].training
         model(torch.randn(2, 3, 8, 8)).sum().backward()
-        assert model[0].parametrizations.weight.original.grad is not None
+        assert model[1].parametrizations.weight.original.grad is not None
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[k], before[k]) for k in before)
-    assert not model[0]._forward_pre_hooks
-    assert not model[1]._forward_hooks
-    assert model.train()[1].training
+    assert not model[1]._forward_pre_hooks
+    assert not model[2]._forward_hooks
+    assert model.train()[2].training
 
 
 def test_fine_tuning_learns_from_a_teacher_while_it_rounds(run: Path, tmp_path: Path) -> None:

@@ -162,10 +162,24 @@ def test_no_float_island_is_left_between_integers(target: str, tmp_path: Path) -
     given, expected = run(made), run(model)
     assert np.square(given - expected).mean() < 0.01 * np.square(expected).mean()
     kinds = as_run(made, tmp_path / "run.onnx")
-    assert kinds["QuantizeLinear"] == 1  # the image
+    assert kinds["QuantizeLinear"] == 1  # behind the stem
     assert kinds["DequantizeLinear"] == 0
-    assert kinds["QLinearConv"] == 4
-    assert not {"Conv", "Add", "Mul", "Clip", "Relu", "GlobalAveragePool", "HardSigmoid"} & set(kinds)
+    assert kinds["QLinearConv"] == 3
+    assert kinds["Conv"] == 1
+    assert not {"Add", "Mul", "Clip", "Relu", "GlobalAveragePool", "HardSigmoid"} & set(kinds)
+
+
+@pytest.mark.parametrize(
+    ("weight", "groups", "kept"),
+    [((16, 3, 3, 3), 1, True), ((64, 3, 7, 7), 1, False), ((16, 16, 1, 1), 1, False), ((32, 1, 3, 3), 32, False)],
+)
+def test_only_a_small_stem_stays_float(weight: tuple[int, ...], groups: int, kept: bool) -> None:
+    node = helper.make_node("Conv", ["image", "w"], ["logits"], group=groups, name="Conv_1")
+    ends = [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["n", None, None, None])]
+    outs = [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", None, None, None])]
+    constants = [numpy_helper.from_array(np.ones(weight, np.float32), "w")]
+    model = helper.make_model(helper.make_graph([node], "one", ends, outs, constants))
+    assert candidates(model) == ([] if kept else ["Conv_1"])
 
 
 def test_nodes_left_out_stay_float_and_the_input_is_left_unchanged() -> None:
