@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any import of the hub's client: tests never go online
 
@@ -78,3 +79,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                           "--name", "tiny", "--quiet", *TINY)  # fmt: skip
     assert result.exit_code == 0, result.output
     return home / "runs" / "tiny"
+
+
+@pytest.fixture
+def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter that takes a second instead of ten; what dynamo makes of a model is tested elsewhere."""
+    from compressor.export import onnx as exporting
+
+    write = exporting._write
+
+    def quick(*args: Any, dynamo: bool, **kwargs: Any) -> None:
+        write(*args, dynamo=False, **kwargs)
+
+    monkeypatch.setattr(exporting, "_write", quick)

@@ -236,7 +236,7 @@ def _partly_float(climbing: _Climb) -> None:
     best = min(climbing.rungs, key=_fitness)
     climbing.progress.say("int8: ranking the nodes by what their integers cost")
     ranges = climbing.calibration.ranges(best.calibration)
-    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.images[:2])
+    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.images)
     for count in sorted({2**k for k in range(16) if 2**k <= most} | {most}):
         kept = tuple(name for name, _ in ranked[:count])
         rung = _try(climbing, f"{best.name} + {count} in float", calibration=best.calibration,

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,11 @@ def fake_quantised(
     """
     weighted = [m for m in model.modules() if isinstance(m, WEIGHTED) and not _stays(m)]
     norms = [m for m in model.modules() if isinstance(m, NORMALISATION)]
-    ranges = [_Range() for _ in (*weighted, *norms)]
+    # Behind a stem in float nothing is rounded before the activation.
+    rounded = [m for before, m in pairwise(model.modules()) if m in norms and not _stays(before)]
+    ranges = [_Range() for _ in (*weighted, *rounded)]
     handles: list[Any] = []
-    for module, steps in zip((*weighted, *norms), ranges, strict=True):
+    for module, steps in zip((*weighted, *rounded), ranges, strict=True):
         if isinstance(module, NORMALISATION):
             handles.append(module.register_forward_hook(partial(_behind, steps)))
         else:

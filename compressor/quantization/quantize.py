@@ -24,14 +24,19 @@ OPERATORS = (*WEIGHTED, "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "M
 ATTENTION = {"LayerNormalization", "Softmax", "Gelu", "Erf", "RMSNormalization"}
 """Where these are, what lies between the weighted nodes stays float: they have no integer kernels."""
 
+TAIL = ("Div", "Softmax")
+"""What a file with probabilities has behind its logits."""
+
 FEW_INPUTS = 32
 """A dense k × k convolution with at most this many products per output (a 3 × 3 stem on RGB has 27) stays float: its
-rows are shorter than a vector, and onnxruntime takes twice as long for it on integers (docs/log.md)."""
+rows are shorter than a vector, and onnxruntime takes twice as long for it on integers (AVX2; docs/log.md)."""
 
 
 def operators(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The operators worth quantising in this graph."""
-    return WEIGHTED if ATTENTION & {n.op_type for n in model.graph.node} else OPERATORS
+    """The operators worth quantising in this graph; a softmax behind the last weighted node changes nothing."""
+    _, before = _reach(model)
+    between = {n.op_type for n in model.graph.node if n.name in before}
+    return WEIGHTED if ATTENTION & between else OPERATORS
 
 
 def candidates(model: onnx.ModelProto, kinds: Iterable[str] | None = None) -> list[str]:
@@ -195,18 +200,25 @@ def _absorbable(index: Graph, node: onnx.NodeProto) -> bool:
 
 
 def float_outputs(model: onnx.ModelProto) -> None:
-    """The logits leave as the last node's float sums: 256 steps would tie close classes."""
+    """The logits leave as the last node's float sums, also into a softmax: 256 steps would tie close classes."""
     index = Graph(model)
     for output in model.graph.output:
-        last = index.producer.get(output.name)
-        first = index.producer.get(last.input[0]) if last is not None else None
-        if last is None or first is None or (last.op_type, first.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+        name, reader = output.name, None
+        node = index.producer.get(name)
+        while node is not None and node.op_type in TAIL:
+            name, reader = node.input[0], node
+            node = index.producer.get(name)
+        first = index.producer.get(node.input[0]) if node is not None and node.op_type == "DequantizeLinear" else None
+        if node is None or first is None or first.op_type != "QuantizeLinear":
             continue
         source = first.input[0]
         maker = index.producer.get(source)
         if maker is None or index.only_reader(source) is not first:
             continue
-        model.graph.node.remove(last)
+        if reader is not None:
+            reader.input[0] = source
+            continue
+        model.graph.node.remove(node)
         maker.output[list(maker.output).index(source)] = output.name
 
 

@@ -14,6 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compressor.data.config import DataConfig
+from compressor.data.load import load_dataset
+from compressor.export import onnx as exporting
+from compressor.export.config import ExportConfig
+from compressor.models import checkpoint
+from compressor.runtime import Silent
+from compressor.shipping import validation_pixels
 from tests.conftest import compress
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -31,11 +38,24 @@ def photos(tmp_path: Path) -> list[Path]:
     """Photos larger and smaller than the model's input, wide and high."""
     rng = np.random.default_rng(0)
     paths = []
-    for i, (width, height) in enumerate([(32, 32), (61, 40), (33, 90), (12, 17), (200, 210)]):
+    for i, (width, height) in enumerate([(32, 32), (32, 61), (61, 40), (33, 90), (12, 17), (200, 210)]):
         coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / f"{i}.png")
         paths.append(tmp_path / f"{i}.png")
     return paths
+
+
+@pytest.fixture
+def pixels_file(run: Path, tmp_path: Path, torchscript: None) -> Path:
+    """The student with pixels in, probabilities out, two at a time."""
+    model, card = checkpoint.load(run)
+    card = card.model_copy(update={"temperature": 1.5})
+    path = tmp_path / "pixels.onnx"
+    exporting.export(
+        model, card, path, precision="fp32", config=ExportConfig(uint8_input=True, batch=2),
+        pixels=validation_pixels(load_dataset(DataConfig(limit=160)), card, 8), recipe=None, progress=Silent(),
+    )  # fmt: skip
+    return path
 
 
 def agrees(command: list[str], model: Path, photos: list[Path]) -> None:
@@ -50,8 +70,12 @@ def agrees(command: list[str], model: Path, photos: list[Path]) -> None:
         assert float(probability) == pytest.approx(best["probability"], abs=0.02)
 
 
-def test_the_python_program_gives_the_labels_of_predict(run: Path, photos: list[Path], tmp_path: Path) -> None:
-    agrees([sys.executable, str(program("python", tmp_path / "p.py"))], run / "student.onnx", photos)
+def test_the_python_program_gives_the_labels_of_predict(
+    run: Path, pixels_file: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, str(program("python", tmp_path / "p.py"))]
+    agrees(command, run / "student.onnx", photos)
+    agrees(command, pixels_file, photos[:2])
 
 
 def test_the_javascript_program_gives_the_labels_of_predict(run: Path, photos: list[Path], tmp_path: Path) -> None:

@@ -27,17 +27,6 @@ from tests.conftest import compress, fill
 
 
 @pytest.fixture
-def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds instead of ten; what dynamo makes of it is tested among the slow ones."""
-    write = exporting._write
-
-    def quick(*args: Any, dynamo: bool, **kwargs: Any) -> None:
-        write(*args, dynamo=False, **kwargs)
-
-    monkeypatch.setattr(exporting, "_write", quick)
-
-
-@pytest.fixture
 def tempered(run: Path, tmp_path: Path) -> Path:
     """The shared run's student at temperature 1.5: two epochs leave it so unsure that its own would hide all classes."""
     copied = tmp_path / "tempered"
@@ -78,6 +67,24 @@ def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) ->
         assert found[0][key] == pytest.approx(found[1][key], rel=1e-3)
     timed = compress("benchmark", path, "--processes", "1", "--samples", "10", "--json")
     assert timed.exit_code == 0, timed.output
+
+
+@pytest.mark.usefixtures("torchscript")
+@pytest.mark.parametrize("temperature", [0.2, 10.0])
+def test_a_temperature_far_from_one_changes_no_answer(run: Path, tmp_path: Path, temperature: float) -> None:
+    model, card = checkpoint.load(run)
+    card = card.model_copy(update={"temperature": temperature})
+    dataset = load_dataset(DataConfig(limit=160))
+    seen = {}
+    for pixels in (False, True):
+        path = tmp_path / f"{pixels}.onnx"
+        exporting.export(model, card, path, precision="fp32", config=ExportConfig(uint8_input=pixels),
+                         pixels=validation_pixels(dataset, card, 32), recipe=None, progress=Silent())  # fmt: skip
+        seen[pixels] = predict_artifact(session.load(path), dataset, "validation")
+    assert np.array_equal(seen[True].logits.argmax(axis=1), seen[False].logits.argmax(axis=1))
+    for at in (1.0, temperature):
+        nll = [metrics.nll(seen[k].labels, seen[k].logits / at) for k in (False, True)]
+        assert nll[1] == pytest.approx(nll[0], rel=1e-3)
 
 
 @pytest.mark.slow

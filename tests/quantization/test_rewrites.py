@@ -153,9 +153,21 @@ def test_a_rewrite_that_changes_the_results_is_taken_back_and_named(monkeypatch:
     np.testing.assert_allclose(run(ready), run(model), rtol=1e-4, atol=1e-5)
 
 
+def with_softmax(model: onnx.ModelProto) -> None:
+    """Probabilities at a temperature instead of logits, as `--uint8-input` exports them."""
+    output = model.graph.output[0]
+    model.graph.node[-1].output[0] = "inner"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(2), "temperature"))
+    model.graph.node.append(helper.make_node("Div", ["inner", "temperature"], ["divided"]))
+    model.graph.node.append(helper.make_node("Softmax", ["divided"], [output.name]))
+
+
+@pytest.mark.parametrize("tail", [False, True], ids=["logits", "probabilities"])
 @pytest.mark.parametrize("target", ["x86", "arm"])
-def test_no_float_island_is_left_between_integers(target: str, tmp_path: Path) -> None:
+def test_no_float_island_is_left_between_integers(target: str, tail: bool, tmp_path: Path) -> None:
     model = squeezing()
+    if tail:
+        with_softmax(model)
     ready, _ = prepare(model, same_as(model), Silent())
     ranges = Calibration(ready, [IMAGES[:8], IMAGES[8:]], operators(ready)).ranges("min-max")
     made = quantize(ready, ranges, TARGETS[target])
@@ -163,7 +175,7 @@ def test_no_float_island_is_left_between_integers(target: str, tmp_path: Path) -
     assert np.square(given - expected).mean() < 0.01 * np.square(expected).mean()
     kinds = as_run(made, tmp_path / "run.onnx")
     assert kinds["QuantizeLinear"] == 1  # behind the stem
-    assert kinds["DequantizeLinear"] == 0
+    assert kinds["DequantizeLinear"] == 0  # none before the softmax either: 256 steps would tie close classes
     assert kinds["QLinearConv"] == 3
     assert kinds["Conv"] == 1
     assert not {"Add", "Mul", "Clip", "Relu", "GlobalAveragePool", "HardSigmoid"} & set(kinds)
