@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from compressor import runfolder
 from compressor.artifact import session
 from compressor.artifact.preprocessing import Preprocessing, open_image, to_pixels
+from compressor.artifact.session import Artifact
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
@@ -26,6 +27,7 @@ from compressor.errors import ArtifactError, CompressorError, MissingExtraError,
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
 from compressor.evaluation.shift import under_shift
+from compressor.quantization.types import TARGETS, runs_here
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build, comparison, mistakes
 from compressor.runfolder import RunFolder
@@ -93,23 +95,39 @@ def evaluate(
     path = Path(model)
     if path.suffix != ".onnx" and not path.exists():
         path = runfolder.open_run(path).path
-    subject = _subject(path, provider)
+    subject = _subject(path, provider, progress)
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_classes(subject.classes, dataset, str(path))
     seen = predict(subject.logits, dataset, split, subject.preprocessing)
     found: dict[str, Any] = {"model": model, "data": dataset.name, "split": split}
     found |= _figures(seen, dataset.classes, subject.temperature)
     if shift:
-        several = {role: _subject(stage, provider) for role, stage in _roles(path).items()} or {"model": subject}
+        several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
+            "model": subject
+        }
         models = {role: (own.logits, own.preprocessing) for role, own in several.items()}
         found["shift"] = under_shift(models, dataset, split, progress)
     return found
 
 
-def _subject(path: Path, provider: str) -> Subject:
+def opened(path: Path, progress: Progress, provider: str = "cpu") -> Artifact:
+    """An exported file; integers for another CPU, which this one would saturate, are simulated in float, exactly.
+
+    Raises:
+        ArtifactError, ProviderError: as `session.load`.
+    """
+    artifact = session.load(path, provider=provider)
+    target = (artifact.metadata.int8 or {}).get("target")
+    if not isinstance(target, str) or target not in TARGETS or runs_here(TARGETS[target].target):
+        return artifact
+    progress.say(f"{path} was made for {target}: its integers are simulated here")
+    return session.load(path, provider=provider, fused=False)
+
+
+def _subject(path: Path, provider: str, progress: Progress) -> Subject:
     if path.suffix == ".onnx":
         require("onnxruntime")
-        artifact = session.load(path, provider=provider)
+        artifact = opened(path, progress, provider)
         about = artifact.metadata
         return Subject(
             path=path, logits=lambda pixels: artifact.logits(pixels, about.preprocessing),
@@ -168,8 +186,10 @@ def data_for(
             )
         config = config.model_copy(update={"source": source or config.source})
     if data is not None:
-        config = config.model_copy(update={"source": data, "limit": None})
+        config = config.model_copy(update={"source": data})
     dataset = load_dataset(config, progress)
+    if config.limit is not None and dataset.content != trained_on.get("content"):  # of other images all count
+        dataset = load_dataset(config.model_copy(update={"limit": None}), progress)
     if split == "auto":
         same = dataset.content == trained_on.get("content")
         split = "test" if same else "all"
@@ -187,7 +207,7 @@ def _recipe_data(model: Path) -> DataConfig | None:
     return None
 
 
-def label(model: str, names: list[str], *, top: int, provider: str) -> list[dict[str, Any]]:
+def label(model: str, names: list[str], *, top: int, provider: str, progress: Progress) -> list[dict[str, Any]]:
     """Per image its `top` classes with calibrated probabilities, or why it could not be read.
 
     Raises:
@@ -200,7 +220,7 @@ def label(model: str, names: list[str], *, top: int, provider: str) -> list[dict
         path = runfolder.open_run(model).artifact("fp32")
         if not path.is_file():
             raise UsageError(f"run '{model}' has no exported file yet; make one: compress export {model}")
-    artifact = session.load(path, provider=provider)
+    artifact = opened(path, progress, provider)
     metadata = artifact.metadata
     answers: list[dict[str, Any]] = []
     for image in _images(names):

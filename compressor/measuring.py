@@ -10,9 +10,11 @@ from typing import Any
 
 from compressor import runfolder
 from compressor.artifact import session
+from compressor.artifact.metadata import Metadata
 from compressor.benchmarking import accuracy, measure, verdict
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.device import data_for
+from compressor.data.dataset import Dataset
+from compressor.device import data_for, opened
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact
 from compressor.reporting import build
@@ -138,12 +140,12 @@ def _predictions(
         seen = saved_predictions(files)
         note = run.read()["dataset"]
         classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
-    missing = {label: session.load(path) for label, path in files.items() if label not in seen}
-    if not missing:
+    missing = {label: path for label, path in files.items() if label not in seen}
+    told = _described(missing, progress)
+    if not told:
         return classes, fingerprint, seen
-    first = next(iter(missing))
     try:
-        dataset, split = data_for(files[first], missing[first].metadata.dataset, data, "auto", progress)
+        dataset, split = _images(missing, told, data, progress)
         if data is None and f"{dataset.fingerprint}/{split}" != fingerprint:
             raise UsageError("the run's images have changed since")
     except CompressorError as error:
@@ -151,13 +153,55 @@ def _predictions(
             raise
         progress.say(f"accuracy of {', '.join(missing)} was not measured: {error}")
         return classes, fingerprint, seen
-    for label, artifact in missing.items():
-        progress.say(f"accuracy of {label} on {len(dataset.splits[split])} images")
-        try:
-            seen[label] = predict_artifact(artifact, dataset, split)
-        except ArtifactError as error:  # other classes, such as a timm model's thousand
-            progress.say(f"accuracy of {label} was not measured: {error}")
-            continue
-        if data is None:
-            seen[label].save(accuracy.saved_at(files[label]))
+    for label, about in told.items():
+        own = _judged(label, missing[label], about, dataset, split, progress)
+        if own is not None:
+            seen[label] = own
+            if data is None:
+                own.save(accuracy.saved_at(files[label]))
     return dataset.classes, f"{dataset.fingerprint}/{split}", seen
+
+
+def _judged(
+    label: str, path: Path, about: Metadata, dataset: Dataset, split: str, progress: Progress
+) -> Predictions | None:
+    """A file's predictions; None, with a notice, where these images can't judge it."""
+    trained_on = about.dataset or {}
+    other = trained_on.get("split", dataset.split_fingerprint) != dataset.split_fingerprint
+    if trained_on.get("content") == dataset.content and split != "all" and other:
+        progress.say(f"accuracy of {label} was not measured: it has seen some of these test images in training")
+        return None
+    progress.say(f"accuracy of {label} on {len(dataset.splits[split])} images")
+    try:
+        return predict_artifact(opened(path, progress), dataset, split)
+    except ArtifactError as error:  # other classes, such as a timm model's thousand
+        progress.say(f"accuracy of {label} was not measured: {error}")
+        return None
+
+
+def _described(files: dict[str, Path], progress: Progress) -> dict[str, Metadata]:
+    """What the files say of themselves; one that says nothing is left out with a notice."""
+    found = {}
+    for label, path in files.items():
+        try:
+            found[label] = session.load(path).metadata
+        except ArtifactError as error:
+            progress.say(f"accuracy of {label} was not measured: {error}")
+    return found
+
+
+def _images(
+    files: dict[str, Path], told: dict[str, Metadata], data: str | None, progress: Progress
+) -> tuple[Dataset, str]:
+    """The images and the split that all files can be judged on: a test split, where one was trained on the images."""
+    found: tuple[Dataset, str] | None = None
+    asked = []
+    for label, about in told.items():
+        if about.dataset in asked:
+            continue
+        asked.append(about.dataset)
+        found = data_for(files[label], about.dataset, data, "auto", progress)
+        if found[1] != "all":
+            break
+    assert found is not None
+    return found

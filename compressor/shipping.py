@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -12,11 +13,10 @@ import numpy as np
 import torch
 
 from compressor import integers, runfolder
-from compressor.artifact import session
 from compressor.artifact.preprocessing import to_pixels
 from compressor.benchmarking import accuracy
 from compressor.data.dataset import Dataset, stratified
-from compressor.device import checked, data_for
+from compressor.device import checked, data_for, opened
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
@@ -122,6 +122,7 @@ def export_one(
     from, where that has just been exported.
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
+    before = _digest(path)
     pixels = validation_pixels(dataset, card, config.parity_samples)
     label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
     entry: dict[str, Any] = {"file": label, "role": card.role, "precision": precision, "opset": config.opset}
@@ -138,13 +139,16 @@ def export_one(
             accuracy.saved_at(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
             _list(run, path, label, None)
+            _forget(run, label, progress)
             return entry | {"file": None}
         seen_parity = outcome.parity
     else:
         seen_parity = exporting.export(
             model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
         ).parity
-    seen = predict_artifact(session.load(path), dataset, "test")
+    if before not in (None, _digest(path)):
+        _forget(run, label, progress)
+    seen = predict_artifact(opened(path, progress), dataset, "test")
     if run is not None:
         seen.save(accuracy.saved_at(path))
     entry |= {
@@ -165,6 +169,27 @@ def _list(run: RunFolder | None, path: Path, label: str, entry: dict[str, Any] |
     write_json(run.exports, [e for e in others if e["file"] != label] + ([entry] if entry else []))
 
 
+def _digest(path: Path) -> str | None:
+    return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _forget(run: RunFolder | None, label: str, progress: Progress) -> None:
+    """Drops what was measured of a file that is there no more; everything, where the others were compared with it."""
+    if run is None or not run.benchmark.is_file():
+        return
+    measured = json.loads(run.benchmark.read_text())
+    if label not in measured["models"]:
+        return
+    progress.say(f"{label} is no longer the file that was measured: compress benchmark {run.path}")
+    if label == measured["reference"]:
+        run.benchmark.unlink()
+        return
+    del measured["models"][label]
+    measured["rows"] = [row for row in measured["rows"] if row["file"] != label]
+    measured["verdicts"] = [v for v in measured["verdicts"] if label not in (v["file"], v["against"])]
+    write_json(run.benchmark, measured)
+
+
 def export_source(
     source: str | None, values: dict[str, Any], *, output: Path | None, data: str | None, progress: Progress
 ) -> list[dict[str, Any]]:
@@ -181,6 +206,11 @@ def export_source(
         path = run.path
     model, card = checkpoint.load(path)
     dataset, _ = data_for(path, card.dataset, data, "test", progress)
+    if run is not None and dataset.content != card.dataset.get("content", dataset.content):
+        raise UsageError(
+            f"the images in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
+            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
+        )
     if output is None:
         output = run.path if run else path.parent if path.is_file() else path
     if output.suffix == ".onnx" and len(config.precisions) > 1:

@@ -51,6 +51,11 @@ class Metadata(BaseModel):
     params: int | None = None
 
 
+def showable(text: str) -> bool:
+    """Whether a name may be printed: a terminal obeys what is in it."""
+    return text.isprintable() and len(text) <= 1000
+
+
 def parse(text: str | None, source: str) -> Metadata:
     """The metadata in `text`, checked.
 
@@ -70,8 +75,7 @@ def parse(text: str | None, source: str) -> Metadata:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise ArtifactError(f"{source} has damaged compressor metadata: {where}: {first['msg']}") from error
-    # They are printed: a terminal obeys what is in them.
-    odd = [text for text in (found.name, found.role, *found.classes) if not text.isprintable() or len(text) > 1000]
+    odd = [text for text in (found.name, found.role, *found.classes) if not showable(text)]
     if odd:
         raise ArtifactError(f"{source} has damaged compressor metadata: the name {odd[0][:60]!r} is not printable text")
     return found

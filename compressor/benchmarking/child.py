@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 import resource
 import sys
 import time
@@ -105,12 +106,15 @@ def peak_rss_mb() -> float:
 def main() -> None:
     """Reads the request from the command line and turns from stdin; prints the measurement or the error as JSON."""
     turns = (float(line) for line in itertools.takewhile(str.strip, sys.stdin))
+    # onnxruntime prints what goes wrong to stdout, from C++ too: only answers may come out there.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        found = measure(json.loads(sys.argv[1]), turns, lambda count: print(count, flush=True))
+        found = measure(json.loads(sys.argv[1]), turns, lambda count: print(count, file=answers, flush=True))
         answer: dict[str, Any] = {"ok": found}
     except CompressorError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

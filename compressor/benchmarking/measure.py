@@ -196,6 +196,8 @@ def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress
     """`benchmark.json`: one row per file × provider × batch × threads, with raw samples, host and versions."""
     facts = describe(files)
     against = reference(facts)
+    if not config.providers:
+        config = config.model_copy(update={"providers": _startable(cells(files, config, facts), config, progress)})
     measured = measure(cells(files, config, facts), config, progress, against)
     return {
         "schema_version": 1,
@@ -207,6 +209,21 @@ def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress
         "versions": versions(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _startable(todo: list[Cell], config: BenchmarkConfig, progress: Progress) -> list[str]:
+    """Those of the default providers that start here: a wheel with CUDA may lie on a machine without a GPU."""
+    found = ["cpu"]
+    for name in dict.fromkeys(cell.provider for cell in todo if cell.provider != "cpu"):
+        child = Child(next(c for c in todo if c.provider == name), config)
+        try:
+            child.ready()
+            found.append(name)
+        except CompressorError as error:
+            progress.say(f"{name} is left out: {error}")
+        finally:
+            child.close()
+    return found
 
 
 def together(group: list[Cell], config: BenchmarkConfig) -> dict[Cell, dict[str, Any]]:
@@ -282,8 +299,11 @@ class Child:
 
     def _say(self, text: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(text)
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(text)
+            self.process.stdin.flush()
+        except OSError as error:  # ended while it waited: a machine short of memory takes the idle ones
+            raise self._gone() from error
 
     def _told(self) -> Any:
         assert self.process.stdout is not None
@@ -291,11 +311,18 @@ class Child:
         try:
             answer = json.loads(line)
         except ValueError:
-            code = self.process.wait()
-            self.errors.seek(0)
-            reason = (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
-            raise CompressorError(f"measuring {self.cell.file} on {self.cell.provider} failed: {reason}") from None
+            raise self._gone() from None
         if isinstance(answer, dict) and "error" in answer:
             kind = ProviderError if answer["kind"] == "ProviderError" else CompressorError
             raise kind(answer["error"])
         return answer
+
+    def _gone(self) -> CompressorError:
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # it lives, and what it said is no answer
+            self.process.kill()
+            code = self.process.wait()
+        self.errors.seek(0)
+        reason = (self.errors.read().strip().splitlines() or [f"its process ended with code {code}"])[-1]
+        return CompressorError(f"measuring {self.cell.file} on {self.cell.provider} failed: {reason}")

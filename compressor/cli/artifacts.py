@@ -141,7 +141,7 @@ def predict(
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     names = [line.strip() for name in images for line in (sys.stdin if name == "-" else [name])]
-    answers = device.label(model, [n for n in names if n], top=top, provider=provider)
+    answers = device.label(model, [n for n in names if n], top=top, provider=provider, progress=console)
     for answer in answers:
         if "error" in answer:
             print(f"error: {answer['image']}: {answer['error']}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from compressor.artifact.metadata import showable
 from compressor.artifact.preprocessing import open_image
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Source
@@ -117,6 +118,11 @@ def _classes(layout: dict[str, Path]) -> list[str]:
         raise DataError(
             f"{layout[first]} has {len(classes)} class folder(s); a classifier needs at least two.\n"
             f"Sort the images into one folder per class below {layout[first]}."
+        )
+    if odd := [name for name in classes if not showable(name)]:
+        raise DataError(
+            f"the class folder {odd[0]!r} in {layout[first]} has a character that can't be shown: rename it.\n"
+            "Class names travel in the exported file and are printed wherever it is used."
         )
     for other in others:
         here = [f.name for f in _folders(layout[other])]

@@ -213,6 +213,36 @@ def test_a_child_that_dies_is_one_sentence(tmp_path: Path) -> None:
                          BenchmarkConfig())  # fmt: skip
 
 
+def test_a_child_that_is_killed_while_it_waits_is_an_error(run: Path) -> None:
+    """Where memory is short the idle ones go first; a broken pipe must not pass for a closed terminal."""
+    cell = Cell(label="x", file=run / "student.onnx", provider="cpu", batch=1, threads=1, size=32)
+    child = measure.Child(cell, BenchmarkConfig(warmup_seconds=0))
+    try:
+        child.ready()
+        child.process.kill()
+        child.process.wait()
+        with pytest.raises(CompressorError, match=r"measuring .*student\.onnx on cpu failed: .* code -9"):
+            child.turn()
+    finally:
+        child.close()
+
+
+def test_a_default_provider_that_cannot_start_is_left_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the CUDA wheel lies on a machine without a GPU."""
+    if "CUDAExecutionProvider" in providers.installed():
+        pytest.skip("this onnxruntime has CUDA")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(providers, "installed", lambda: both)
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append, raising=False)
+    config = BenchmarkConfig(processes=1, samples=10, warmup_seconds=0, min_seconds=0)
+    found = measure.document({"student": run / "student.onnx"}, config, progress)
+    assert [row["provider"] for row in found["rows"]] == ["cpu"]
+    (line,) = said
+    assert line.startswith("cuda is left out: ")
+
+
 def test_a_provider_that_is_not_here_is_an_error_not_a_fallback(run: Path) -> None:
     if "CUDAExecutionProvider" in providers.installed():
         pytest.skip("this onnxruntime has CUDA")

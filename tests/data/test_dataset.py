@@ -125,6 +125,12 @@ def test_what_a_newcomer_gets_wrong_is_said_before_any_work(photos: Path, spoil:
         load_dataset(DataConfig(source=str(photos)))
 
 
+def test_a_class_that_no_file_could_name_is_refused_before_training(photos: Path) -> None:
+    (photos / "red").rename(photos / "red\u3000rose")
+    with pytest.raises(DataError, match="can't be shown: rename it"):
+        load_dataset(DataConfig(source=str(photos)))
+
+
 def test_splits_whose_classes_differ_are_refused(tmp_path: Path) -> None:
     fill(tmp_path / "train")
     fill(tmp_path / "test", classes=("blue", "green", "violet"))
