@@ -32,7 +32,7 @@ def read_digits(config: DataConfig, progress: Progress) -> Source:
         notes=["data: the embedded handwritten digits (1,797 images of 8 × 8, 10 classes); --data FOLDER takes yours"],
         in_memory=True,
         image_size=32,
-        epochs=9,
+        epochs=15,
         teacher_epochs=8,
         # Upright, centred and tiny: a mild crop is all the variation they bear.
         augment=AugmentConfig(scale=(0.75, 1.0), ratio=(0.8, 1.25), hflip=0.0, color_jitter=0.0),
