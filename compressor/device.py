@@ -194,7 +194,9 @@ def data_for(
         same = dataset.content == trained_on.get("content")
         split = "test" if same else "all"
         if not same:
-            progress.say("these are not the images it was trained on: all of them are used")
+            progress.say(
+                "these are not exactly the images it was trained on: all are used, some of which it may have seen"
+            )
     return dataset, split
 
 

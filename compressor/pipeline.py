@@ -18,6 +18,7 @@ from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
+from compressor.errors import UsageError
 from compressor.measuring import document, saved_predictions
 from compressor.planning import Plan, Stage, accelerator, begin
 from compressor.reporting import build
@@ -33,6 +34,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     """
     device = device or accelerator()
     dataset, recipe = planned.dataset, planned.recipe
+    _same_images(run, dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
         run.update(command=shlex.join(["compress", *sys.argv[1:]]))  # a resume keeps the first one
@@ -63,6 +65,16 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     except BaseException as error:
         run.update(status="failed", error=str(error))
         raise
+
+
+def _same_images(run: RunFolder, dataset: Dataset) -> None:
+    """Refuses to go on with other images: the splits would be drawn anew, and models have seen the new test images."""
+    known = run.read().get("dataset", {}).get("fingerprint") if (run.path / "run.json").is_file() else None
+    if known not in (None, dataset.fingerprint):
+        raise UsageError(
+            f"the images in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
+            "Put them back as they were, or start a new run."
+        )
 
 
 def dataset_entry(dataset: Dataset) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: 
     if asked.teacher.epochs is not None:
         return asked.teacher.epochs
     stage = resolved.stage_for("teacher", teacher)
-    if asked.stage.epochs == "auto" and "epochs" not in asked.overrides.get("teacher", {}):
+    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
+    if asked.stage.epochs == "auto" and not named:
         return dataset.teacher_epochs
     assert isinstance(stage.epochs, int)
     return stage.epochs
@@ -145,17 +146,23 @@ def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assist
 
 
 def accelerator(device: str = "auto") -> Accelerator:
-    """The process's one Accelerator: `auto`, `cpu` or `cuda` and, under `accelerate launch`, its companions.
+    """The process's one Accelerator: `auto`, `cpu` or `cuda`.
 
     Raises:
-        UsageError: cuda was asked for and is absent, or the name is unknown.
+        UsageError: cuda was asked for and is absent, the name is unknown, or there are several processes.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device '{device}' (available: auto, cpu, cuda)")
     if device == "cuda" and not torch.cuda.is_available():
         built = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no NVIDIA GPU"
         raise UsageError(f"--device cuda: {built}. Use --device cpu, or `compress doctor` to see what is missing.")
-    return Accelerator(cpu=device == "cpu")
+    found = Accelerator(cpu=device == "cpu")
+    if found.num_processes > 1:
+        raise UsageError(
+            f"started as {found.num_processes} processes: training on several devices is not there yet.\n"
+            "Start one process (without `accelerate launch` or `torchrun`); it uses one device."
+        )
+    return found
 
 
 def run_name(planned: Plan) -> str:

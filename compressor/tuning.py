@@ -26,7 +26,7 @@ from compressor.objectives.objective import active
 from compressor.planning import Plan, Stage, begin
 from compressor.recipe import Recipe
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, write_json, write_text
+from compressor.runtime import Progress, derive_seed, write_json, write_text
 
 TEMPERATURES = (1.0, 10.0)
 ALPHAS = (0.02, 0.9)
@@ -70,18 +70,13 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
         study_name="tune",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=planned.recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, stage.epochs // 3)),
     )
+    # A search that goes on must not draw again what it drew before it was stopped.
+    seed = derive_seed(planned.recipe.seed, "tune", len(study.trials)) % 2**32
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
     own = stage.config.objective
-    if not study.trials:
-        study.enqueue_trial(_values(own))
-    for stopped in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)
-    tried = [t.params for t in _counted(study)]
-    for stopped in study.get_trials(states=(optuna.trial.TrialState.FAIL,)):
-        if stopped.params not in tried:
-            study.enqueue_trial(stopped.params, skip_if_exists=True)
+    _enqueue_stopped(study, _values(own))
 
     def attempt(trial: Any) -> float:
         return _attempt(trial, planned, stage, teacher, run, device, progress)
@@ -92,6 +87,23 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
     written = _write(planned.recipe, run, found["teacher", teachers[0].seeds[0]][0], study, own)
     run.update(status="tuned")
     return written
+
+
+def _enqueue_stopped(study: Any, own: dict[str, float]) -> None:
+    """Puts the recipe's own values first in a new study, and in an old one what was stopped in the middle."""
+    from optuna.trial import TrialState
+
+    if not study.trials:
+        study.enqueue_trial(own)
+    for stopped in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(stopped.number, state=TrialState.FAIL)
+    known = [t.params for t in _counted(study)]
+    known += [t.system_attrs["fixed_params"] for t in study.get_trials(states=(TrialState.WAITING,))]
+    for stopped in study.get_trials(states=(TrialState.FAIL,)):
+        params = stopped.params or stopped.system_attrs.get("fixed_params", {})
+        if params and params not in known:
+            study.enqueue_trial(params)
+            known.append(params)
 
 
 def _check(recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ import yaml
 from safetensors.torch import load_file
 
 from compressor import pipeline, planning
+from compressor.data.config import DataConfig
+from compressor.data.load import load_dataset
 from compressor.distillation import chain
+from compressor.errors import CheckpointError, UsageError
 from compressor.models import checkpoint
 from compressor.recipe import load as load_recipe
 from compressor.runtime import Silent
@@ -157,6 +161,23 @@ def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused
     refused = compress("distill", "--teacher", str(run), "--student", "test_resnet", "--set", "data.seed=1", *NO_EXPORT)
     assert refused.exit_code == 1
     assert "another split of this data" in refused.output
+    other = load_dataset(DataConfig(limit=160, seed=1))
+    weights = next(run.glob("stages/00-*/seed0/weights.safetensors"))
+    with pytest.raises(CheckpointError, match=r"student weights .* another split of this data"):
+        chain.start("test_resnet", str(weights), other, role="student", stem="keep", seed=0)
+
+
+def test_a_teachers_epochs_can_be_overridden_by_its_name() -> None:
+    options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet", "data.limit": 160}
+    assert planning.plan(load_recipe(None, options), Silent()).stages[0].epochs == 8
+    named = options | {"overrides.test_resnet.epochs": 3}
+    assert planning.plan(load_recipe(None, named), Silent()).stages[0].epochs == 3
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "Accelerator", lambda **_: SimpleNamespace(num_processes=2))
+    with pytest.raises(UsageError, match="started as 2 processes"):
+        planning.accelerator("cpu")
 
 
 @pytest.mark.usefixtures("quick", "workdir")

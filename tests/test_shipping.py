@@ -64,6 +64,23 @@ def test_a_runs_file_is_not_judged_on_other_images(copied: Path, tmp_path: Path)
     assert (copied / "exports.json").read_text() == before
 
 
+def test_a_run_is_not_continued_on_other_images(copied: Path) -> None:
+    note = json.loads((copied / "run.json").read_text())
+    note["dataset"]["fingerprint"] = "0" * 16
+    (copied / "run.json").write_text(json.dumps(note))
+    done = compress("distill", "--resume", copied)
+    assert done.exit_code == 2
+    assert "have changed since run" in done.stderr
+
+
+@pytest.mark.usefixtures("torchscript")
+def test_a_place_that_cannot_be_written_is_one_sentence(run: Path) -> None:
+    done = compress("export", run, "-o", run / "student.onnx" / "inside.onnx")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.output
+
+
 def test_files_are_judged_on_images_that_none_was_trained_on(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

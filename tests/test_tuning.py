@@ -88,3 +88,22 @@ def test_an_override_that_would_overrule_the_search_is_refused(workdir: Path) ->
     result = compress("tune", "--teacher", "test_resnet", *SMALL, "--recipe", "r.yaml")
     assert result.exit_code == 2
     assert "overrides.student.objective" in result.output
+
+
+def test_what_was_stopped_is_tried_again_once_and_the_recipes_own_values_come_first() -> None:
+    import optuna
+
+    own = {"alpha": 0.1}
+    study = optuna.create_study()
+    tuning._enqueue_stopped(study, own)
+    for _ in range(2):  # stopped twice, in the very first trial
+        trial = study.ask()
+        assert trial.suggest_float("alpha", 0.02, 0.9) == 0.1
+        tuning._enqueue_stopped(study, own)
+    tuning._enqueue_stopped(study, own)
+    assert len(study.get_trials(states=(optuna.trial.TrialState.WAITING,))) == 1
+    trial = study.ask()
+    assert trial.suggest_float("alpha", 0.02, 0.9) == 0.1
+    study.tell(trial, 1.0)
+    tuning._enqueue_stopped(study, own)
+    assert not study.get_trials(states=(optuna.trial.TrialState.WAITING,))

@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,7 +147,7 @@ def edge(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except CompressorError as error:
             if kwargs.get("verbose"):
-                raise
+                traceback.print_exc()
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
@@ -154,5 +155,10 @@ def edge(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise typer.Exit(0) from None
+        except OSError as error:  # a full disk, a folder that may not be written
+            if kwargs.get("verbose"):
+                traceback.print_exc()
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
 
     return wrapped

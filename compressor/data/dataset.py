@@ -169,7 +169,8 @@ def split(
         if name in splits:
             continue
         whole = len(fixed["train"]) if fixed else len(labels)
-        taken = stratified(labels[rest], round(whole * share), config.seed, name)
+        # Of few images a class each split still gets one of every class.
+        taken = stratified(labels[rest], max(round(whole * share), len(set(labels[rest]))), config.seed, name)
         splits[name] = rest[taken]
         rest = np.delete(rest, taken)
     splits["train"] = rest

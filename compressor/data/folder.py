@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -154,7 +155,8 @@ def _folders(root: Path) -> list[Path]:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if not p.is_dir())
 
 
 def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[str]]:
@@ -165,7 +167,7 @@ def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[s
     """
     digest = hashlib.blake2b(digest_size=8)
     with ThreadPoolExecutor() as pool:
-        for start in pool.map(lambda i: head(root / i), ids, chunksize=64):
+        for start in pool.map(lambda i: _head_or_nothing(root / i), ids, chunksize=64):
             digest.update(start)
     for i in ids:
         digest.update(i.encode() + b"\0")
@@ -177,8 +179,16 @@ def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[s
         readable = pool.map(lambda i: _readable(root / i), ids, chunksize=16)
         verdicts = list(track(progress, readable, label="checking images", total=len(ids)))
     bad = {i for i, ok in zip(ids, verdicts, strict=True) if not ok}
-    write_json(memory, {"unreadable": sorted(bad)})
+    with contextlib.suppress(OSError):  # a device without a home to write to looks again the next time
+        write_json(memory, {"unreadable": sorted(bad)})
     return content, bad
+
+
+def _head_or_nothing(path: Path) -> bytes:
+    try:
+        return head(path)
+    except OSError:  # a link to nowhere, or no permission: unreadable, like a damaged image
+        return b""
 
 
 def head(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +104,8 @@ def training_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
+        # A dataset reads through closures, which only a forked process inherits (Python 3.14 would not fork).
+        multiprocessing_context="fork" if workers else None,
     )
     return loader, order
 
@@ -111,7 +114,9 @@ def worker_count(dataset: Dataset) -> int:
     """How many loader processes; on two cores they would only fight the training threads."""
     if dataset.config.workers != "auto":
         return dataset.config.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if sys.platform != "linux":
+        return 0  # forking is unsafe on macOS and unknown on Windows
+    cores = len(os.sched_getaffinity(0))
     return 0 if cores <= 2 else min(8, cores - 2)
 
 

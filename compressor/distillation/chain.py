@@ -81,7 +81,14 @@ def describe(name: str, dataset: Dataset, *, stem: str) -> tuple[Architecture, P
 
 
 def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int) -> Start:
-    """A model by timm or hub name with its first weights; the same seed gives the same weights."""
+    """A model by timm or hub name with its first weights; the same seed gives the same weights.
+
+    Raises:
+        CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
+    """
+    described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
+    if described is not None:
+        _refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
     architecture, preprocessing = describe(name, dataset, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
@@ -120,6 +127,17 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     return found
 
 
+def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
+    """Raises CheckpointError for a model that was trained on another split of this very data."""
+    stored = card.dataset
+    if stored.get("content") == dataset.content and stored.get("split") != dataset.split_fingerprint:
+        raise CheckpointError(
+            f"{what}: trained on another split of this data (data.seed {stored.get('seed')}, "
+            f"here {dataset.seed}), with test images in it.\n"
+            "Use the same data.seed and split shares, or train anew."
+        )
+
+
 def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
     if checkpoint.find(path) is None:
         if path.is_dir():
@@ -129,13 +147,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             f"Name it: --teacher resnet50 --set teacher.init={path}"
         )
     model, card = checkpoint.load(path)
-    stored = card.dataset
-    if stored.get("content") == dataset.content and stored.get("split") != dataset.split_fingerprint:
-        raise CheckpointError(
-            f"teacher '{path}' was trained on another split of this data (data.seed {stored.get('seed')}, "
-            f"here {dataset.seed}): it has seen the test images.\n"
-            f"Use the same data.seed and split shares, or train the teacher anew."
-        )
+    _refuse_seen(card, dataset, f"teacher '{path}'")
     if card.classes == dataset.classes:
         return Start(
             model=model,

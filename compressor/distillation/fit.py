@@ -251,8 +251,9 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
         Signals(
             labels=labels,
             student_logits=outputs.logits,
-            student_embedding=outputs.embedding,
-            student_maps=run.wiring.student_maps(outputs),
+            # Regressors and distances compute in float32, whatever the student's forward did.
+            student_embedding=None if outputs.embedding is None else outputs.embedding.float(),
+            student_maps=tuple(features.float() for features in run.wiring.student_maps(outputs)),
             **signals,
         ),
         progress,

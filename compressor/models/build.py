@@ -39,13 +39,11 @@ def decide_stem(name: str, wanted: str, image_size: int) -> Literal["keep", "str
     """
     if wanted == "keep" or (wanted == "auto" and image_size > SMALL_IMAGE):
         return "keep"
-    with torch.device("meta"):
-        adaptable = _stem_convolution(_create(name, classes=2, image_size=image_size)) is not None
-    if adaptable:
+    if _adaptable(name, image_size):
         return "stride1"
     if wanted == "stride1":
         raise UsageError(
-            f"stem: stride1 is not possible for {name}: its first convolution does not have stride 2.\n"
+            f"stem: stride1 is not possible for {name}: its first convolution does not have stride 2, or not alone.\n"
             "Use stem: keep, or a larger data.image_size."
         )
     return "keep"
@@ -57,9 +55,7 @@ def build(architecture: Architecture) -> nn.Module:
     if architecture.stem == "stride1":
         convolution = _stem_convolution(model)
         assert convolution is not None
-        convolution.stride = (1, 1)
-        if not isinstance(convolution.padding, str):
-            convolution.padding = tuple(k // 2 for k in convolution.kernel_size)
+        _keep_resolution(convolution)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mend(model)
     return model
@@ -100,6 +96,29 @@ def takes_image_size(name: str) -> bool:
     return "img_size" in inspect.getsource(module) if module else False
 
 
+def _adaptable(name: str, image_size: int) -> bool:
+    """Whether the model still runs when its first convolution keeps the resolution: RepVGG's has one beside it."""
+    with torch.device("meta"):
+        if _stem_convolution(_create(name, classes=2, image_size=image_size)) is None:
+            return False
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = _create(name, classes=2, image_size=image_size).eval()
+        convolution = _stem_convolution(model)
+        assert convolution is not None
+        _keep_resolution(convolution)
+        try:
+            model(torch.zeros(1, 3, image_size, image_size))
+        except RuntimeError:
+            return False
+    return True
+
+
+def _keep_resolution(convolution: nn.Conv2d) -> None:
+    convolution.stride = (1, 1)
+    if not isinstance(convolution.padding, str):
+        convolution.padding = tuple(k // 2 for k in convolution.kernel_size)
+
+
 def _stem_convolution(model: nn.Module) -> nn.Conv2d | None:
     """The first convolution, if it halves the resolution."""
     for module in model.modules():
@@ -128,7 +147,13 @@ def preprocessing_for(name: str, **geometry: Any) -> Preprocessing:
     import_timm()
     from timm.models import get_pretrained_cfg
 
-    config = None if ":" in name else get_pretrained_cfg(name, allow_unregistered=True)
-    if config and config.mean and config.std:
-        geometry |= {"mean": config.mean, "std": config.std}
+    if ":" in name:  # what the hub says of it is known when it is built
+        with torch.device("meta"):
+            stored = getattr(_create(name, classes=2, image_size=int(geometry["size"])), "pretrained_cfg", None) or {}
+        mean, std = stored.get("mean"), stored.get("std")
+    else:
+        config = get_pretrained_cfg(name, allow_unregistered=True)
+        mean, std = (config.mean, config.std) if config else (None, None)
+    if mean and std:
+        geometry |= {"mean": mean, "std": std}
     return Preprocessing(**geometry)

@@ -125,6 +125,20 @@ def test_what_a_newcomer_gets_wrong_is_said_before_any_work(photos: Path, spoil:
         load_dataset(DataConfig(source=str(photos)))
 
 
+def test_few_images_a_class_are_split_with_every_class_everywhere(tmp_path: Path) -> None:
+    names = tuple("abcdefgh")
+    dataset = load_dataset(DataConfig(source=str(fill(tmp_path / "few", names, count=4))))
+    for name in ("train", "validation", "test"):
+        assert set(dataset.labels[dataset.splits[name]]) == set(range(len(names)))
+
+
+def test_what_only_looks_like_an_image_is_left_out(photos: Path) -> None:
+    (photos / "red" / "folder.jpg").mkdir()
+    (photos / "red" / "gone.png").symlink_to(photos / "nowhere.png")
+    dataset = load_dataset(DataConfig(source=str(photos), max_unreadable=0.1))
+    assert dataset.unreadable == ["red/gone.png"]
+
+
 def test_a_class_that_no_file_could_name_is_refused_before_training(photos: Path) -> None:
     (photos / "red").rename(photos / "red\u3000rose")
     with pytest.raises(DataError, match="can't be shown: rename it"):

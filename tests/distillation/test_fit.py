@@ -144,7 +144,10 @@ def test_calibration_divides_the_teachers_logits() -> None:
     torch.testing.assert_close(FrozenTeacher(net, PRE, temperature=2.0).targets(views).logits, plain / 2)
 
 
-def test_bf16_trains_and_keeps_float32_weights(dataset: Dataset, tmp_path: Path) -> None:
-    net = train(model(0), dataset, job(1, precision="bf16"), tmp_path)
+@pytest.mark.parametrize("taught", [False, True])
+def test_bf16_trains_and_keeps_float32_weights(dataset: Dataset, tmp_path: Path, taught: bool) -> None:
+    teacher = FrozenTeacher(model(1), PRE) if taught else None
+    objective: dict[str, Any] = EVERYTHING if taught else {"ce": {}}
+    net = train(model(0), dataset, job(1, teacher, precision="bf16", objective=objective), tmp_path)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     assert all(torch.isfinite(p).all() for p in net.parameters())

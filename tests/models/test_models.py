@@ -44,6 +44,7 @@ def test_a_small_image_keeps_its_resolution_in_the_first_convolution() -> None:
     assert decide_stem("mobilenetv3_small_050", "auto", 32) == "stride1"
     assert decide_stem("mobilenetv3_small_050", "auto", 224) == "keep"
     assert decide_stem("convnext_atto", "auto", 32) == "keep"
+    assert decide_stem("repvgg_a0", "auto", 32) == "keep"  # a second convolution of stride 2 lies beside the first
     with pytest.raises(UsageError, match="not possible for convnext_atto"):
         decide_stem("convnext_atto", "stride1", 32)
     plain, adapted = (
