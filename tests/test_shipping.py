@@ -66,7 +66,7 @@ def test_a_runs_file_is_not_judged_on_other_images(copied: Path, tmp_path: Path)
 
 def test_a_run_is_not_continued_on_other_images(copied: Path) -> None:
     note = json.loads((copied / "run.json").read_text())
-    note["dataset"]["fingerprint"] = "0" * 16
+    note["status"], note["dataset"]["fingerprint"] = "interrupted", "0" * 16
     (copied / "run.json").write_text(json.dumps(note))
     done = compress("distill", "--resume", copied)
     assert done.exit_code == 2
