@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +33,18 @@ class Log:
         from compressor.runtime import Silent
 
         return Silent().bar(label, total)
+
+
+QUICK = ["--samples", "100", "--max-processes", "5"]
+"""Options of `compress benchmark` for a try."""
+
+
+def benchmark(files: Sequence[str | Path], *options: str) -> tuple[list[dict[str, Any]], float]:
+    """One full `compress benchmark` in a process of its own: its rows, and the seconds it took."""
+    command = [sys.executable, "-m", "compressor.cli.app", "benchmark", *map(str, files), "--json", *options]
+    started = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    return json.loads(done.stdout)["rows"], time.perf_counter() - started
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:

@@ -3,23 +3,21 @@
     python benchmarks/repeatability.py --save
 
 Per repeat: do the two calls' intervals of the ratio overlap, and is each within ± 5 %? At the end one call beside a
-process that keeps every core busy: its rows must be flagged. 40 calls of about 20 s on a quiet machine.
+process that keeps every core busy: its rows must be flagged. 40 calls of about 35 s on a quiet machine.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import Log, finish, parser
+from common import QUICK, Log, benchmark, finish, parser
 
 from compressor.measuring import artifacts
 
@@ -29,10 +27,7 @@ NEEDED, WIDTH = 0.95, 0.05
 
 def call(files: list[str], *options: str) -> dict[str, Any]:
     """One full benchmark: the ratio of the second model to the first, and what its rows say of noise."""
-    command = [sys.executable, "-m", "compressor.cli.app", "benchmark", *files, "--json", *options]
-    started = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    rows = json.loads(done.stdout)["rows"]
+    rows, seconds = benchmark(files, *options)
     ratio = rows[1]["ratio"]
     return {
         **{key: ratio[key] for key in ("value", "low", "high", "verdict")},
@@ -41,7 +36,7 @@ def call(files: list[str], *options: str) -> dict[str, Any]:
         "noisy": [row["noisy"] for row in rows],
         "remeasured": max(row["remeasured"] for row in rows),
         "p50_ms": [row["p50_ms"] for row in rows],
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
     }
 
 
@@ -65,7 +60,7 @@ def main() -> None:
     arguments = made.parse_args()
     options: list[str] = []
     if arguments.quick:
-        arguments.repeats, arguments.size, options = 1, 64, ["--samples", "100", "--max-processes", "8"]
+        arguments.repeats, arguments.size, options = 1, 64, QUICK
     log = Log()
     files = [str(path) for path in artifacts(list(MODELS), arguments.size, log)[0].values()]
     repeats = []

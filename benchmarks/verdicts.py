@@ -8,17 +8,14 @@ one full `compress benchmark` of the three files.
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import Log, finish, parser
+from common import QUICK, Log, benchmark, finish, parser
 
 from compressor.measuring import artifacts
 
@@ -56,12 +53,9 @@ def heavier(path: Path, target: Path) -> None:
 
 def repeat(files: list[Path], options: list[str]) -> dict[str, Any]:
     """One benchmark of all files: per file the ratio to the first."""
-    command = [sys.executable, "-m", "compressor.cli.app", "benchmark", *map(str, files), "--json", *options]
-    started = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    rows = json.loads(done.stdout)["rows"]
+    rows, seconds = benchmark(files, *options)
     found = {Path(row["file"]).stem: row["ratio"] | {"processes": row["processes"]} for row in rows[1:]}
-    return {**found, "noisy": any(row["noisy"] for row in rows), "seconds": time.perf_counter() - started}
+    return {**found, "noisy": any(row["noisy"] for row in rows), "seconds": seconds}
 
 
 def main() -> None:
@@ -72,7 +66,7 @@ def main() -> None:
     arguments = made.parse_args()
     options: list[str] = []
     if arguments.quick:
-        arguments.repeats, arguments.size, options = 1, 64, ["--samples", "100", "--max-processes", "8"]
+        arguments.repeats, arguments.size, options = 1, 64, QUICK
     log = Log()
     (source,) = artifacts(["resnet18"], arguments.size, log)[0].values()
     with tempfile.TemporaryDirectory() as folder:
