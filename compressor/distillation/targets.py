@@ -200,9 +200,15 @@ class StoredTeacher:
         if key not in self._open:
             if len(self._open) > 4 * self.store.blocks:  # an epoch needs one view's; older maps are let go
                 self._open.clear()
-            self._open[key] = shards.open_array(
-                self.store.path(view, block), self.store.shape(block), self.store.layout.dtype
-            )
+            try:
+                self._open[key] = shards.open_array(
+                    self.store.path(view, block), self.store.shape(block), self.store.layout.dtype
+                )
+            except FileNotFoundError as error:  # its lock is held while it is filled, not while it is read
+                raise CompressorError(
+                    f"the target store {self.store.folder} was removed while a training read it (cache rm, or another "
+                    "run needed its room).\nGo on with compress distill --resume: it is filled again."
+                ) from error
         return self._open[key]
 
 

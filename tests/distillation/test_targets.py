@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from compressor.distillation.config import StageConfig, TargetsConfig
 from compressor.distillation.fit import Job, fit
 from compressor.distillation.targets import Layout, StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, wire
+from compressor.errors import CompressorError
 from compressor.models.build import Architecture, build
 from compressor.models.taps import Outputs
 from compressor.runtime import Silent, seed_everything
@@ -131,6 +133,15 @@ def test_a_damaged_shard_is_found_and_computed_again(dataset: Dataset, damage: s
     assert torch.equal(mended.logits, expected.logits)
 
 
+def test_a_store_that_is_removed_while_it_is_read_is_one_sentence(dataset: Dataset) -> None:
+    stored = filled(FrozenTeacher(network(1), PRE), dataset)
+    stored.answer(batch(dataset, view=0), CPU)
+    shutil.rmtree(stored.store.folder)
+    stored.answer(batch(dataset, view=0), CPU)  # what is mapped stays
+    with pytest.raises(CompressorError, match=r"was removed while a training read it[^\n]*\n.*--resume"):
+        stored.answer(batch(dataset, view=1), CPU)
+
+
 def test_a_changed_teacher_dataset_view_or_precision_is_another_store(dataset: Dataset) -> None:
     def folder(teacher: FrozenTeacher, data: Dataset, config: TargetsConfig = EXACT, **kwargs: Any) -> Path:
         wanted = {"embedding": True, "precision": "fp32", "dense": True} | kwargs
@@ -179,7 +190,6 @@ def test_a_stopped_filling_goes_on_where_it_was(dataset: Dataset, monkeypatch: p
 
 
 def test_a_full_disk_is_one_sentence_and_no_half_shard(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    from compressor.errors import CompressorError
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
