@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor import runfolder
-from compressor.artifact import session
-from compressor.artifact.metadata import Metadata
+from compressor.artifact.session import Artifact
 from compressor.benchmarking import accuracy, measure, verdict
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.dataset import Dataset
@@ -141,11 +140,11 @@ def _predictions(
         note = run.read()["dataset"]
         classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
     missing = {label: path for label, path in files.items() if label not in seen}
-    told = _described(missing, progress)
-    if not told:
+    loaded = _loaded(missing, progress)
+    if not loaded:
         return classes, fingerprint, seen
     try:
-        dataset, split = _images(missing, told, data, progress)
+        dataset, split = _images(loaded, data, progress)
         if data is None and f"{dataset.fingerprint}/{split}" != fingerprint:
             raise UsageError("the run's images have changed since")
     except CompressorError as error:
@@ -153,8 +152,8 @@ def _predictions(
             raise
         progress.say(f"accuracy of {', '.join(missing)} was not measured: {error}")
         return classes, fingerprint, seen
-    for label, about in told.items():
-        own = _judged(label, missing[label], about, dataset, split, progress)
+    for label, artifact in loaded.items():
+        own = _judged(label, artifact, dataset, split, progress)
         if own is not None:
             seen[label] = own
             if data is None:
@@ -162,45 +161,40 @@ def _predictions(
     return dataset.classes, f"{dataset.fingerprint}/{split}", seen
 
 
-def _judged(
-    label: str, path: Path, about: Metadata, dataset: Dataset, split: str, progress: Progress
-) -> Predictions | None:
+def _judged(label: str, artifact: Artifact, dataset: Dataset, split: str, progress: Progress) -> Predictions | None:
     """A file's predictions; None, with a notice, where these images can't judge it."""
-    trained_on = about.dataset or {}
-    other = trained_on.get("split", dataset.split_fingerprint) != dataset.split_fingerprint
-    if trained_on.get("content") == dataset.content and split != "all" and other:
+    if split != "all" and dataset.split_otherwise(artifact.metadata.dataset or {}):
         progress.say(f"accuracy of {label} was not measured: it has seen some of these test images in training")
         return None
     progress.say(f"accuracy of {label} on {len(dataset.splits[split])} images")
     try:
-        return predict_artifact(opened(path, progress), dataset, split)
+        return predict_artifact(artifact, dataset, split)
     except ArtifactError as error:  # other classes, such as a timm model's thousand
         progress.say(f"accuracy of {label} was not measured: {error}")
         return None
 
 
-def _described(files: dict[str, Path], progress: Progress) -> dict[str, Metadata]:
-    """What the files say of themselves; one that says nothing is left out with a notice."""
+def _loaded(files: dict[str, Path], progress: Progress) -> dict[str, Artifact]:
+    """The files, opened; one that says nothing of itself is left out with a notice."""
     found = {}
     for label, path in files.items():
         try:
-            found[label] = session.load(path).metadata
+            found[label] = opened(path, progress)
         except ArtifactError as error:
             progress.say(f"accuracy of {label} was not measured: {error}")
     return found
 
 
-def _images(
-    files: dict[str, Path], told: dict[str, Metadata], data: str | None, progress: Progress
-) -> tuple[Dataset, str]:
+def _images(loaded: dict[str, Artifact], data: str | None, progress: Progress) -> tuple[Dataset, str]:
     """The images and the split that all files can be judged on: a test split, where one was trained on the images."""
     found: tuple[Dataset, str] | None = None
     asked = []
-    for label, about in told.items():
-        if about.dataset in asked:
+    for artifact in loaded.values():
+        trained_on = artifact.metadata.dataset
+        if trained_on in asked:
             continue
-        asked.append(about.dataset)
-        found = data_for(files[label], about.dataset, data, "auto", progress)
+        asked.append(trained_on)
+        found = data_for(artifact.path, trained_on, data, "auto", progress)
         if found[1] != "all":
             break
     assert found is not None

@@ -34,7 +34,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
     """
     device = device or accelerator()
     dataset, recipe = planned.dataset, planned.recipe
-    _same_images(run, dataset)
+    same_images(run, dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
         run.update(command=shlex.join(["compress", *sys.argv[1:]]))  # a resume keeps the first one
@@ -67,7 +67,7 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         raise
 
 
-def _same_images(run: RunFolder, dataset: Dataset) -> None:
+def same_images(run: RunFolder, dataset: Dataset) -> None:
     """Refuses to go on with other images: the splits would be drawn anew, and models have seen the new test images."""
     known = run.read().get("dataset", {}).get("fingerprint") if (run.path / "run.json").is_file() else None
     if known not in (None, dataset.fingerprint):

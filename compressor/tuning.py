@@ -45,12 +45,13 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
         trials: pruned ones count.
 
     Raises:
-        UsageError: the objective searched would be overruled by an override.
+        UsageError: the objective searched would be overruled by an override; or the images are no longer the run's.
         CompressorError: no trial came to its end.
     """
     import optuna
 
     _check(planned.recipe)
+    pipeline.same_images(run, planned.dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, planned.recipe.to_yaml())
         run.update(command=shlex.join(["compress", *sys.argv[1:]]))

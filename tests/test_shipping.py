@@ -64,11 +64,12 @@ def test_a_runs_file_is_not_judged_on_other_images(copied: Path, tmp_path: Path)
     assert (copied / "exports.json").read_text() == before
 
 
-def test_a_run_is_not_continued_on_other_images(copied: Path) -> None:
+@pytest.mark.parametrize(("command", "status"), [("distill", "interrupted"), ("tune", "tuning")])
+def test_a_run_is_not_continued_on_other_images(copied: Path, command: str, status: str) -> None:
     note = json.loads((copied / "run.json").read_text())
-    note["status"], note["dataset"]["fingerprint"] = "interrupted", "0" * 16
+    note["status"], note["dataset"]["fingerprint"] = status, "0" * 16
     (copied / "run.json").write_text(json.dumps(note))
-    done = compress("distill", "--resume", copied)
+    done = compress(command, "--resume", copied)
     assert done.exit_code == 2
     assert "have changed since run" in done.stderr
 

@@ -145,20 +145,15 @@ def edge(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except CompressorError as error:
-            if kwargs.get("verbose"):
-                traceback.print_exc()
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("interrupted; what was finished is kept", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise typer.Exit(0) from None
-        except OSError as error:  # a full disk, a folder that may not be written
+        except (CompressorError, OSError) as error:  # the latter: a full disk, a folder that may not be written
             if kwargs.get("verbose"):
                 traceback.print_exc()
             print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(1) from None
+            raise typer.Exit(error.exit_code if isinstance(error, CompressorError) else 1) from None
 
     return wrapped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,10 @@ class Dataset:
     def view_fingerprint(self) -> str:
         """Changes when the pixels that a view is made from do, the images being the same."""
         return f"{self.config.interpolation}:{self.decoded_side or 'original'}"
+
+    def split_otherwise(self, card: dict[str, Any]) -> bool:
+        """Whether what has this `card` was trained on these very images, but split in another way."""
+        return card.get("content") == self.content and card.get("split") != self.split_fingerprint
 
     def card(self) -> dict[str, str | int | float]:
         """What a checkpoint remembers of the data it was trained on; enough to draw the same splits again."""

@@ -129,10 +129,9 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
 
 def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
     """Raises CheckpointError for a model that was trained on another split of this very data."""
-    stored = card.dataset
-    if stored.get("content") == dataset.content and stored.get("split") != dataset.split_fingerprint:
+    if dataset.split_otherwise(card.dataset):
         raise CheckpointError(
-            f"{what}: trained on another split of this data (data.seed {stored.get('seed')}, "
+            f"{what}: trained on another split of this data (data.seed {card.dataset.get('seed')}, "
             f"here {dataset.seed}), with test images in it.\n"
             "Use the same data.seed and split shares, or train anew."
         )
