@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from compressor.benchmarking import host
-from compressor.reporting.markdown import grid
-from compressor.runtime import versions, write_json, write_text
+from compressor.files import write_json, write_text
+from compressor.packages import versions
+from compressor.reporting.tables import grid
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -30,7 +31,7 @@ class Log:
             print(message, file=sys.stderr, flush=True)
 
     def bar(self, label: str, total: int) -> Any:
-        from compressor.runtime import Silent
+        from compressor.progress import Silent
 
         return Silent().bar(label, total)
 

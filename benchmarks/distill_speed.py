@@ -29,7 +29,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import finish, parser
 
-from compressor import planning
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
@@ -41,7 +40,10 @@ from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.models.build import build
-from compressor.runtime import Silent, import_timm, seed_everything
+from compressor.packages import import_timm
+from compressor.progress import Silent
+from compressor.seeds import seed_everything
+from compressor.workflows import plan as planning
 
 TEACHER, STUDENT, SIZE, BATCH = "resnet50", "mobilenetv3_small_100", 64, 64
 SUPERVISED = {"ce": {}}

@@ -18,7 +18,7 @@ from common import Log, finish, parser
 from compressor.benchmarking.compare import Ratio, compare
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, Child, take_turns
-from compressor.measuring import artifacts
+from compressor.workflows.benchmark import artifacts
 
 BARE = """
 import json, sys, time

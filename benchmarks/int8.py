@@ -28,7 +28,7 @@ from common import Log, finish, parser
 from compressor.benchmarking.compare import compare
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, measure
-from compressor.quantization.types import TARGETS, detect
+from compressor.quantization.cpus import TARGETS, detect
 
 MODELS = ["mobilenetv3_large_100", "efficientnet_b0", "resnet18"]
 SIZE = 224
@@ -87,10 +87,10 @@ def variants(name: str, folder: Path) -> dict[str, Path]:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    from compressor.progress import Silent
     from compressor.quantization.calibrate import Calibration
     from compressor.quantization.quantize import operators, quantize
     from compressor.quantization.rewrites import prepare
-    from compressor.runtime import Silent
 
     types = TARGETS[detect()]
     images = pictures(16)
@@ -116,11 +116,12 @@ def exported(name: str, path: Path) -> None:
     import torch
 
     from compressor.artifact.preprocessing import Preprocessing
-    from compressor.export.config import ExportConfig
-    from compressor.export.onnx import export
+    from compressor.exporting.config import ExportConfig
+    from compressor.exporting.export import export
     from compressor.models.build import Architecture, build
     from compressor.models.checkpoint import Card
-    from compressor.runtime import Silent, seed_everything
+    from compressor.progress import Silent
+    from compressor.seeds import seed_everything
 
     seed_everything(0)
     architecture = Architecture(name=name, classes=1000, image_size=SIZE)
@@ -302,9 +303,11 @@ def ceiling(side: int = 512, rounds: int = 7) -> float:
 
 def students(arguments: argparse.Namespace) -> None:
     """Trains students on the digits and sends each up the ladder: drop on validation and on test, or a refusal."""
-    from compressor import planning, runfolder, shipping
-    from compressor.pipeline import distill
+    from compressor import runfolder
     from compressor.recipe import load
+    from compressor.workflows import export as shipping
+    from compressor.workflows import plan as planning
+    from compressor.workflows.distill import distill
 
     names = arguments.architectures.split(",")
     if arguments.quick:

@@ -23,9 +23,10 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
-from compressor import pipeline, planning
 from compressor.recipe import load
 from compressor.runfolder import RunFolder
+from compressor.workflows import distill as pipeline
+from compressor.workflows import plan as planning
 
 ROWS: dict[str, dict[str, Any] | None] = {
     "baseline": {"ce": {}},

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import QUICK, Log, benchmark, finish, parser
 
-from compressor.measuring import artifacts
+from compressor.workflows.benchmark import artifacts
 
 MODELS = ("resnet18", "mobilenetv3_small_100")
 NEEDED, WIDTH = 0.95, 0.05

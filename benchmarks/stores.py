@@ -72,7 +72,8 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
     from compressor.distillation.fit import Job
     from compressor.distillation.teacher import FrozenTeacher
     from compressor.models.build import build
-    from compressor.runtime import Silent, seed_everything
+    from compressor.progress import Silent
+    from compressor.seeds import seed_everything
 
     seed_everything(0)
     dataset = load_dataset(DataConfig(source=data, image_size=size, limit=count, test=0.2))
@@ -94,9 +95,9 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
 
 def epochs(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds per epoch from the stores and from memory, in turn."""
-    from compressor import planning
     from compressor.distillation import fit as loop
-    from compressor.runtime import Silent
+    from compressor.progress import Silent
+    from compressor.workflows import plan as planning
 
     dataset, job, model = prepared(arguments.data, arguments.images, "mobilenetv3_large_100", "test_resnet", 64, 64)
     accelerator = planning.accelerator()
@@ -135,9 +136,9 @@ def child(data: str, count: int) -> dict[str, float]:
                     peak[0] = max(peak[0], int(line.split()[1]) * 1024 / 1e6)
 
     threading.Thread(target=watch, daemon=True).start()
-    from compressor import planning
     from compressor.distillation import fit as loop
-    from compressor.runtime import Silent
+    from compressor.progress import Silent
+    from compressor.workflows import plan as planning
 
     dataset, job, model = prepared(data, count, "mobilenetv3_small_050", "test_resnet", 32, 64)
     run, loader, order = loop._prepare(model, dataset, job, planning.accelerator())

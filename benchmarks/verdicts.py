@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import QUICK, Log, benchmark, finish, parser
 
-from compressor.measuring import artifacts
+from compressor.workflows.benchmark import artifacts
 
 NEEDED = 0.9
 EXTRA = 2

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 from objectives import spread, train
 
-from compressor import planning
+from compressor.workflows import plan as planning
 
 SETTINGS = ["teacher.model=resnet18", "student.model=mobilenetv3_small_050", "data.image_size=32"]
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Override, StageConfig
-from compressor.errors import RecipeError, nearest
+from compressor.errors import RecipeError, UsageError, nearest
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
+
+Config = TypeVar("Config", bound=BaseModel)
 
 ROLES = ("teacher", "assistant", "student", "baseline")
 
@@ -262,3 +264,21 @@ def _override_problems(values: dict[str, Any], lines: dict[str, int]) -> list[st
                     inner = f"unknown key '{key}'{hint}"
                 problems.append(where + inner)
     return problems
+
+
+_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
+"""Keys that take several values, and the options that give them; the others have one name."""
+
+
+def checked(kind: type[Config], **values: Any) -> Config:
+    """A configuration from options. Raises UsageError naming the option that doesn't fit."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            place = [str(part) for part in e["loc"]] or ["?"]
+            key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
+            option = _OPTIONS.get(key, key.replace("_", "-"))
+            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
+        raise UsageError("\n".join(dict.fromkeys(lines))) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.errors import UsageError, nearest
-from compressor.runtime import write_json
+from compressor.files import write_json
 
 RUNS = Path("runs")
 

@@ -84,7 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exporter that takes a second instead of ten; what dynamo makes of a model is tested elsewhere."""
-    from compressor.export import onnx as exporting
+    from compressor.exporting import export as exporting
 
     write = exporting._write
 

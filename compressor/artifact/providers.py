@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compressor.errors import ProviderError, unknown
-from compressor.runtime import require
+from compressor.packages import require
 
 NAMES = {
     "cpu": "CPUExecutionProvider",

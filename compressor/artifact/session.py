@@ -14,7 +14,7 @@ from compressor.artifact import external, metadata, providers
 from compressor.artifact.metadata import Metadata
 from compressor.artifact.preprocessing import Preprocessing, normalize
 from compressor.errors import ArtifactError, ProviderError
-from compressor.runtime import require
+from compressor.packages import require
 
 TINY = np.float32(1e-30)
 """Probabilities below it are nought in float32's arithmetic."""

@@ -20,7 +20,8 @@ from compressor.artifact.session import Artifact, load
 from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.errors import CompressorError, ProviderError
-from compressor.runtime import Progress, versions
+from compressor.packages import versions
+from compressor.progress import Progress
 
 TURN = 0.05
 """Seconds of timed calls in a turn."""

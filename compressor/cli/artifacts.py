@@ -55,18 +55,20 @@ def benchmark(
 
         compress benchmark student.onnx --check-regression old.json
     """
-    from compressor import device, measuring
     from compressor.benchmarking import regression
     from compressor.benchmarking.config import BenchmarkConfig
     from compressor.cli import show
+    from compressor.cli.options import numbers
+    from compressor.recipe import checked
+    from compressor.workflows import benchmark as measuring
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     counts = {"processes": processes, "max_processes": max_processes}
-    config = device.checked(
+    config = checked(
         BenchmarkConfig,
         providers=[p.strip() for p in provider.split(",")] if provider else None,
-        batches=device.numbers(batch, "--batch"),
-        threads=device.numbers(threads, "--threads"),
+        batches=numbers(batch, "--batch"),
+        threads=numbers(threads, "--threads"),
         samples=samples,
         **{key: value for key, value in counts.items() if value is not None},
     )
@@ -108,8 +110,8 @@ def evaluate(
 
         compress evaluate runs/NAME --shift
     """
-    from compressor import device
     from compressor.cli import show
+    from compressor.workflows import evaluate as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found = device.evaluate(model, data=data, split=split, provider=provider, shift=shift, progress=console)
@@ -137,7 +139,7 @@ def predict(
 
         find photos -name '*.jpg' | compress predict student.onnx - --json
     """
-    from compressor import device
+    from compressor.workflows import predict as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     names = [line.strip() for name in images for line in (sys.stdin if name == "-" else [name])]
@@ -175,8 +177,9 @@ def report(
 
         compress report runs/A runs/B runs/C --output compared/
     """
-    from compressor import device, runfolder
+    from compressor import runfolder
     from compressor.cli import show
+    from compressor.workflows import report as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     if runs and len(runs) > 1:

@@ -18,7 +18,8 @@ from typing import Any
 import typer
 
 from compressor.errors import CompressorError
-from compressor.runtime import Bar, finite
+from compressor.files import finite
+from compressor.progress import Bar
 
 JsonOption = typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
 QuietOption = typer.Option("--quiet", "-q", help="Print results and errors alone.")

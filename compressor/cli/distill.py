@@ -60,11 +60,13 @@ def distill(
 
         compress distill --resume runs/NAME
     """
-    from compressor.runtime import require
+    from compressor.packages import require
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
-    from compressor import pipeline, planning, runfolder
+    from compressor import runfolder
     from compressor.cli import show
+    from compressor.workflows import distill as pipeline
+    from compressor.workflows import plan as planning
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     given: dict[str, Any] = {
@@ -132,11 +134,11 @@ def export(
 
         compress export weights/model.safetensors --data photos/ -o model.onnx
     """
-    from compressor.runtime import require
+    from compressor.packages import require
 
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
-    from compressor import shipping
     from compressor.cli import show
+    from compressor.workflows import export as shipping
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     values = {"precisions": [p.strip() for p in precision.split(",")], "opset": opset,

@@ -29,7 +29,7 @@ def models(
 
         compress models
     """
-    from compressor.runtime import require
+    from compressor.packages import require
 
     require("torch", "timm")
     from compressor.errors import UsageError
@@ -60,12 +60,6 @@ def models(
     console.document(rows)
 
 
-_PACKAGES = {
-    "torch": "train", "torchvision": "train", "timm": "train", "accelerate": "train", "safetensors": "train",
-    "onnx": "train", "onnxscript": "train", "jinja2": "train", "onnxruntime": "cpu",
-}  # fmt: skip
-
-
 @edge
 def doctor(
     json_output: Annotated[bool, JsonOption] = False,
@@ -81,12 +75,12 @@ def doctor(
         compress doctor --json
     """
     from compressor.benchmarking import host
-    from compressor.runtime import cache_dir, versions
+    from compressor.files import cache_dir
+    from compressor.packages import missing_extras, versions
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found: dict[str, Any] = {"host": host.fingerprint(), "versions": versions(), "cache": str(cache_dir())}
-    missing = sorted({extra for name, extra in _PACKAGES.items() if importlib.util.find_spec(name) is None})
-    found["missing_extras"] = missing
+    missing = found["missing_extras"] = sorted(missing_extras())
     found["both_onnxruntimes"] = bool(found["versions"]["onnxruntime"] and found["versions"]["onnxruntime-gpu"])
     found["providers"] = None
     if importlib.util.find_spec("onnxruntime"):
@@ -125,8 +119,8 @@ def cache_ls(
 
         compress cache ls --json
     """
-    from compressor import device
-    from compressor.runtime import cache_dir
+    from compressor.files import cache_dir
+    from compressor.workflows import cache as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     rows = device.stores()
@@ -155,7 +149,7 @@ def cache_rm(
 
         compress cache rm --all
     """
-    from compressor import device
+    from compressor.workflows import cache as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     gone = device.remove_stores(names or [], everything=everything)

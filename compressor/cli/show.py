@@ -8,16 +8,20 @@ from typing import Any
 from compressor.benchmarking.regression import Findings
 from compressor.cli.console import Console
 from compressor.reporting import comparison as compared
-from compressor.reporting import markdown, table
+from compressor.reporting import headline, tables
 from compressor.runfolder import RunFolder
 
 
 def report(console: Console, run: RunFolder, found: dict[str, Any]) -> None:
     """The headline table of a run, what the help was worth, and where everything lies."""
     console.result("")
-    console.table(table.COLUMNS, table.cells(table.rows(found)))
+    console.table(headline.COLUMNS, headline.cells(headline.rows(found)))
     console.result("")
-    for line in (*(entry["text"] for entry in found["verdicts"]), table.help_line(found), table.measured_on(found)):
+    for line in (
+        *(entry["text"] for entry in found["verdicts"]),
+        headline.help_line(found),
+        headline.measured_on(found),
+    ):
         if line:
             console.result(line)
     for warning in found["warnings"]:
@@ -82,21 +86,21 @@ def exports(console: Console, entries: list[dict[str, Any]]) -> None:
     """What `compress export` made."""
     made = [entry for entry in entries if entry["file"]]
     if made:
-        console.table(markdown.EXPORT_COLUMNS, markdown.export_lines({"exports": made}))
+        console.table(tables.EXPORT_COLUMNS, tables.export_lines({"exports": made}))
     for entry in entries:
         if "int8" in entry:
             console.result("")
-            console.table(markdown.LADDER_COLUMNS, markdown.ladder_lines(entry["int8"]))
-            console.result(markdown.ladder_verdict(entry["int8"]))
+            console.table(tables.LADDER_COLUMNS, tables.ladder_lines(entry["int8"]))
+            console.result(tables.ladder_verdict(entry["int8"]))
 
 
 def benchmark(console: Console, document: dict[str, Any]) -> None:
     """What `compress benchmark` measured."""
-    console.table(markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines({"benchmark": document["rows"]}))
-    lines = markdown.accuracy_lines(document["models"])
+    console.table(tables.BENCHMARK_COLUMNS, tables.benchmark_lines({"benchmark": document["rows"]}))
+    lines = tables.accuracy_lines(document["models"])
     if lines:
         console.result("")
-        console.table(markdown.ACCURACY_COLUMNS, lines)
+        console.table(tables.ACCURACY_COLUMNS, lines)
     console.result("")
     for entry in document["verdicts"]:
         console.result(entry["text"])
@@ -117,7 +121,7 @@ def regressions(console: Console, found: Findings) -> None:
 def evaluation(console: Console, found: dict[str, Any]) -> None:
     """What `compress evaluate` found."""
     for key in ("top1", "top5", "nll", "ece", "ece_calibrated", "balanced_accuracy"):
-        console.result(f"{key:18} {markdown.number(found[key], '.4f')}")
+        console.result(f"{key:18} {tables.number(found[key], '.4f')}")
     worst = sorted((v, c) for c, v in found["per_class"].items() if v is not None)[:5]
     console.result("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     console.result(f"on {found['samples']} images ({found['split']} of {found['data']})")

@@ -47,11 +47,13 @@ def tune(
 
         compress distill --recipe runs/NAME/tuned.yaml
     """
-    from compressor.runtime import require
+    from compressor.packages import require
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
-    from compressor import planning, runfolder, tuning
+    from compressor import runfolder
     from compressor.cli import show
+    from compressor.workflows import plan as planning
+    from compressor.workflows import tune as tuning
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     given: dict[str, Any] = {

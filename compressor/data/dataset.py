@@ -14,7 +14,7 @@ from PIL import Image
 from compressor.artifact.preprocessing import Preprocessing, to_pixels
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.errors import DataError
-from compressor.runtime import derive_seed
+from compressor.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
 

@@ -20,7 +20,8 @@ from PIL import Image
 from compressor.data import shards
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError
-from compressor.runtime import Progress, cache_dir, write_json
+from compressor.files import cache_dir, write_json
+from compressor.progress import Progress
 
 BLOCK = 512  # images per shard: what is held in memory while one is made
 MARGIN = 1.25

@@ -13,7 +13,7 @@ from PIL import Image
 
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
-from compressor.runtime import Progress
+from compressor.progress import Progress
 
 
 def read_digits(config: DataConfig, progress: Progress) -> Source:

@@ -16,7 +16,8 @@ from compressor.artifact.preprocessing import open_image
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Source
 from compressor.errors import DataError
-from compressor.runtime import Progress, cache_dir, track, write_json
+from compressor.files import cache_dir, write_json
+from compressor.progress import Progress, track
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 

@@ -11,7 +11,7 @@ from compressor.data.digits import read_digits
 from compressor.data.folder import read_folder
 from compressor.data.unlabeled import add_unlabeled
 from compressor.errors import DataError, nearest
-from compressor.runtime import Progress, Silent
+from compressor.progress import Progress, Silent
 
 SOURCES: dict[str, Callable[[DataConfig, Progress], Source]] = {"digits": read_digits}
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from compressor.data.dataset import Dataset
 from compressor.data.views import generators_restored, mix_of, render
-from compressor.runtime import derive_seed
+from compressor.seeds import derive_seed
 
 Batch = dict[str, torch.Tensor]
 """`sample`, `number` (of the view) and `label`, (batch,) int64 each; `view<size>` (batch, 3, size, size) uint8;

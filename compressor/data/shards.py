@@ -6,9 +6,7 @@ What the stores of targets and of decoded images are made of. No torch.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from compressor.errors import CompressorError
-from compressor.runtime import require
+from compressor.files import replacing
+from compressor.packages import require
 
 _DIGEST = 16  # bytes of blake2b behind the array
 _CHUNK = 1 << 22
@@ -30,19 +29,10 @@ def write(path: Path, array: NDArray[np.generic]) -> None:
         OSError: the disk is full, among others; nothing is left behind.
     """
     data = np.ascontiguousarray(array)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            view = data.data.cast("B") if data.size else memoryview(b"")
-            file.write(view)
-            file.write(hashlib.blake2b(view, digest_size=_DIGEST).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    view = data.data.cast("B") if data.size else memoryview(b"")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(view)
+        file.write(hashlib.blake2b(view, digest_size=_DIGEST).digest())
 
 
 def valid(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> bool:

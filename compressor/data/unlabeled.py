@@ -15,7 +15,9 @@ from compressor.artifact.preprocessing import open_image
 from compressor.data.dataset import Dataset, stratified
 from compressor.data.folder import SUFFIXES, head
 from compressor.errors import DataError
-from compressor.runtime import UNLABELLED, Progress, cache_dir, track, write_json
+from compressor.files import cache_dir, write_json
+from compressor.modalities import UNLABELLED
+from compressor.progress import Progress, track
 
 
 def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset:

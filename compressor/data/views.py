@@ -20,7 +20,8 @@ from PIL import Image
 
 from compressor.data.config import AugmentConfig
 from compressor.data.dataset import Dataset
-from compressor.runtime import derive_seed, import_timm
+from compressor.packages import import_timm
+from compressor.seeds import derive_seed
 
 
 @contextmanager

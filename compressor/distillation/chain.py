@@ -29,7 +29,8 @@ from compressor.models.config import TeacherConfig
 from compressor.models.names import locate
 from compressor.models.weights import head_names, initialise, load_matching, read_state
 from compressor.objectives.objective import STORABLE, needs, without_teacher
-from compressor.runtime import Progress, derive_seed, seed_everything
+from compressor.progress import Progress
+from compressor.seeds import derive_seed, seed_everything
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,12 @@ from compressor.errors import CompressorError
 from compressor.evaluation.metrics import nll, top_k
 from compressor.evaluation.predictions import Batches
 from compressor.evaluation.torch_predictor import normalized, predict_model
+from compressor.files import write_text
 from compressor.models.taps import Tapped
 from compressor.models.weights import head_names
 from compressor.objectives.objective import Objective, Signals
-from compressor.runtime import Bar, Progress, derive_seed, seed_everything, write_text
+from compressor.progress import Bar, Progress
+from compressor.seeds import derive_seed, seed_everything
 
 Teacher = FrozenTeacher | StoredTeacher
 

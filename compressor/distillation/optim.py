@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compressor.distillation.config import OptimizerConfig, StageConfig
-from compressor.runtime import import_timm
+from compressor.packages import import_timm
 
 
 def build_optimizer(

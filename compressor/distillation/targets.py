@@ -26,10 +26,11 @@ from compressor.data.views import generators_restored, render
 from compressor.distillation.config import TargetsConfig
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError
+from compressor.files import cache_dir, write_json
 from compressor.models import taps as tapping
 from compressor.models.taps import Outputs, Tap
 from compressor.objectives.features import attention_map
-from compressor.runtime import Progress, cache_dir, write_json
+from compressor.progress import Progress
 
 BLOCK = 4096  # samples per shard: what a stop or a damaged byte costs at most
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.artifact.session import Artifact
 from compressor.data.dataset import Dataset
 from compressor.errors import ArtifactError, DataError
+from compressor.files import replacing
 
 Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(batch, size, size, 3) uint8 → (batch, classes) float32."""
@@ -30,10 +30,8 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Writes `predictions.npz`, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        np.savez(temporary, ids=self.ids, labels=self.labels, logits=self.logits)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            np.savez(temporary, ids=self.ids, labels=self.labels, logits=self.logits)
 
     @staticmethod
     def load(path: Path) -> Predictions:

@@ -18,7 +18,8 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Batches, Logits, Predictions, predict
-from compressor.runtime import Progress, derive_seed
+from compressor.progress import Progress
+from compressor.seeds import derive_seed
 
 Pixels = NDArray[np.uint8]
 

@@ -13,8 +13,8 @@ from torch import nn
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import UsageError
 from compressor.models import cost, hub
-from compressor.models.convolution import mend
-from compressor.runtime import import_timm
+from compressor.models.cpu_fixes import mend
+from compressor.packages import import_timm
 
 SMALL_IMAGE = 48  # pixels; at and below, `stem: auto` keeps the resolution in the first convolution
 

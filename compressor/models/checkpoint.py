@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import CheckpointError
+from compressor.files import replacing, write_json
 from compressor.models.build import Architecture, build
 from compressor.models.weights import StateDict, read_state
-from compressor.runtime import write_json
 
 WEIGHTS, CARD = "weights.safetensors", "model.json"
 
@@ -50,16 +49,10 @@ def save_tensors(path: Path, tensors: StateDict, metadata: dict[str, str] | None
     """Writes tensors as safetensors, whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     # Shared or channels_last tensors are refused by the format: each is written on its own, contiguous.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    try:
+    with replacing(path) as temporary:
         save_file(plain, temporary, metadata={"format": "pt"} | (metadata or {}))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save(folder: Path, model: nn.Module, card: Card) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.errors import UsageError, nearest
-from compressor.runtime import import_timm
+from compressor.packages import import_timm
 
 # What a person means by a family's bare name: its usual member. timm's own names resolve to themselves.
 SHORT = {

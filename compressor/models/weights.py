@@ -13,7 +13,7 @@ from torch import nn
 from compressor.errors import CheckpointError, UsageError
 from compressor.models import hub
 from compressor.models.build import Architecture, build, takes_image_size
-from compressor.runtime import import_timm
+from compressor.packages import import_timm
 
 StateDict = dict[str, torch.Tensor]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.runtime import UNLABELLED
+from compressor.modalities import UNLABELLED
 
 
 def wide(values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compressor.export.config import ExportConfig
+from compressor.exporting.config import ExportConfig
 
 Target = Literal["auto", "x86-vnni", "x86", "arm"]
 

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 
 from compressor.quantization.calibrate import Ranges
+from compressor.quantization.cpus import IntegerTypes
 from compressor.quantization.graph import WEIGHTED, Graph
 from compressor.quantization.quantize import quantize
-from compressor.quantization.types import IntegerTypes
 
 SWEEPS = 128
 """Most groups of nodes that are corrected one after the other. A group sees the groups before it corrected; two

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,18 +19,19 @@ from compressor.artifact.session import Artifact
 from compressor.data.dataset import Dataset, stratified
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Batches, Predictions, predict_artifact
-from compressor.export import parity
-from compressor.export.onnx import write_metadata
-from compressor.export.parity import Parity
+from compressor.exporting import parity
+from compressor.exporting.export import write_metadata
+from compressor.exporting.parity import Parity
+from compressor.files import replacing
+from compressor.progress import Progress
 from compressor.quantization import speed
 from compressor.quantization.calibrate import BATCH, METHODS, Calibration
 from compressor.quantization.config import Int8Config
 from compressor.quantization.correct import correct_biases, rank
+from compressor.quantization.cpus import TARGETS, IntegerTypes, detect, runs_here
 from compressor.quantization.graph import WEIGHTED
 from compressor.quantization.quantize import candidates, operators, quantize
 from compressor.quantization.rewrites import prepare
-from compressor.quantization.types import TARGETS, IntegerTypes, detect, runs_here
-from compressor.runtime import Progress
 
 SAME_SIZE = 0.01
 """Files whose sizes differ by less than this share count as equally small: then the closer one to fp32 is taken."""
@@ -151,7 +153,8 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
             job.reference, lambda part: loaded.logits(part, preprocessing), job.pixels, batches=job.batches
         )
         write_metadata(made, _described(climbing, about, seen))
-        _copy(made, path)
+        with replacing(path) as temporary:
+            shutil.copyfile(made, temporary)
     return Outcome(chosen=chosen, reason=reason, rungs=tuple(climbing.rungs), about=about, parity=seen)
 
 
@@ -356,13 +359,3 @@ def _about(climbing: _Climb, chosen: Rung | None) -> dict[str, Any]:
 
 def _described(climbing: _Climb, about: dict[str, Any], seen: Parity) -> Metadata:
     return climbing.metadata.model_copy(update={"precision": "int8", "parity": seen.as_dict(), "int8": about})
-
-
-def _copy(source: Path, target: Path) -> None:
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(source.read_bytes())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)

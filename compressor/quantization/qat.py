@@ -25,10 +25,10 @@ from compressor.data.dataset import Dataset, stratified
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, fit
 from compressor.evaluation.torch_predictor import normalized
+from compressor.progress import Progress
 from compressor.quantization.config import Int8Config
+from compressor.quantization.cpus import IntegerTypes
 from compressor.quantization.quantize import short_rows
-from compressor.quantization.types import IntegerTypes
-from compressor.runtime import Progress
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 NORMALISATION = (nn.modules.batchnorm._BatchNorm,)

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 
 from compressor.quantization.calibrate import Ranges
+from compressor.quantization.cpus import IntegerTypes
 from compressor.quantization.graph import WEIGHTED, Graph, attribute, remove_unused
 from compressor.quantization.rewrites import FACTOR, HALF_WIDTH
-from compressor.quantization.types import IntegerTypes
 
 OPERATORS = (*WEIGHTED, "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool",
              "GlobalAveragePool", "Concat", "Split", "Slice", "Pad", "Reshape", "Squeeze", "Unsqueeze", "Flatten",

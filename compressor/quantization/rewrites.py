@@ -16,9 +16,9 @@ import onnx
 from onnx import helper
 
 from compressor.errors import ParityError
-from compressor.export.plain import plain
+from compressor.exporting.clean import plain
+from compressor.progress import Progress
 from compressor.quantization.graph import WEIGHTED, Graph, attribute, remove_unused, replace_nodes
-from compressor.runtime import Progress
 
 SPATIAL = ({2, 3}, {-1, -2})
 HALF_WIDTH = 3.0  # hard-swish and PyTorch's hard-sigmoid bend at ± 3

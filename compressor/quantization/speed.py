@@ -8,7 +8,7 @@ from typing import Any
 from compressor.benchmarking.compare import BAND, compare
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, measure
-from compressor.runtime import Progress
+from compressor.progress import Progress
 
 CALLS = 60
 """Timed calls per process."""

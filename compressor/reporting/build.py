@@ -13,9 +13,10 @@ from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import examples, html, markdown, mistakes, table
+from compressor.files import finite, write_json, write_text
+from compressor.progress import log
+from compressor.reporting import examples, headline, html, mistakes, tables
 from compressor.runfolder import RunFolder
-from compressor.runtime import finite, log, write_json, write_text
 
 QUANTILES = 51
 """Points that a latency's distribution is drawn from: every 2 %."""
@@ -31,8 +32,8 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
         _collect(run, dataset)
     report = build(run)
     write_json(run.report, report)
-    write_text(run.path / "report.md", markdown.render(report))
-    write_text(run.path / "report.csv", table.csv(report))
+    write_text(run.path / "report.md", tables.render(report))
+    write_text(run.path / "report.csv", headline.csv(report))
     try:
         write_text(run.path / "report.html", html.render(report, examples.embedded(run, report["examples"])))
     except MissingExtraError as error:

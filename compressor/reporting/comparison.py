@@ -8,7 +8,7 @@ import numpy as np
 
 from compressor.benchmarking import accuracy
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import html, markdown, mistakes, table
+from compressor.reporting import headline, html, mistakes, tables
 from compressor.runfolder import RunFolder
 
 COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "help of the teacher", "file", "latency p50",
@@ -41,7 +41,7 @@ def compare(runs: list[tuple[RunFolder, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _entry(run: RunFolder, report: dict[str, Any]) -> dict[str, Any]:
-    rows = table.rows(report)
+    rows = headline.rows(report)
     student = next((r for r in rows if r.label == "student"), None)
     shipped = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), student)
     teacher = next((r for r in rows if r.label == "teacher"), None)
@@ -73,17 +73,17 @@ def lines(document: dict[str, Any]) -> list[tuple[str, ...]]:
     """The table's lines, one per run."""
     found: list[tuple[str, ...]] = []
     for r in document["runs"]:
-        top1 = markdown.number(r["top1"], ".4f")
+        top1 = tables.number(r["top1"], ".4f")
         if r["top1_std"] is not None:
             top1 += f" ± {r['top1_std']:.4f}"
         helped = r["help"]
         found.append((
-            r["name"], r["student"] or "–", top1, markdown.gained(r["against_first"]), 
-            "–" if r["teacher"] is None else f"{r['teacher']} ({markdown.number(r['teacher_top1'], '.4f')})",
+            r["name"], r["student"] or "–", top1, tables.gained(r["against_first"]), 
+            "–" if r["teacher"] is None else f"{r['teacher']} ({tables.number(r['teacher_top1'], '.4f')})",
             "–" if helped is None else f"{100 * helped['top1_gain']:+.1f} pt ({100 * helped['low']:+.1f} … "
                                        f"{100 * helped['high']:+.1f}), {helped['verdict']}",
             "–" if r["bytes"] is None else f"{r['bytes'] / 1e6:.1f} MB",
-            markdown.number(r["p50_ms"], ".2f", " ms"), markdown.number(r["peak_rss_mb"], ".0f", " MB"),
+            tables.number(r["p50_ms"], ".2f", " ms"), tables.number(r["peak_rss_mb"], ".0f", " MB"),
             r["status"] or "–",
         ))  # fmt: skip
     return found
@@ -91,7 +91,7 @@ def lines(document: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def to_markdown(document: dict[str, Any]) -> str:
     """The comparison as Markdown."""
-    parts = ["# Runs compared", markdown.grid(COLUMNS, lines(document))]
+    parts = ["# Runs compared", tables.grid(COLUMNS, lines(document))]
     parts += [f"**Note.** {warning}" for warning in document["warnings"]]
     return "\n\n".join(parts) + "\n"
 

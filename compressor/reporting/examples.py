@@ -14,8 +14,8 @@ from compressor.artifact.session import softmax
 from compressor.data.dataset import Dataset
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
+from compressor.files import write_json
 from compressor.runfolder import RunFolder
-from compressor.runtime import write_json
 
 COUNT = 12
 SIDE = 96

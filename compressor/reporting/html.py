@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from compressor.reporting import markdown, plots, table
-from compressor.runtime import require
+from compressor.packages import require
+from compressor.reporting import headline, plots, tables
 
 
 def render(report: dict[str, Any], examples: list[dict[str, Any]] | None = None) -> str:
@@ -17,18 +17,18 @@ def render(report: dict[str, Any], examples: list[dict[str, Any]] | None = None)
         report=report,
         cards=cards(report),
         chain=chain(report),
-        headline=(table.COLUMNS, table.cells(table.rows(report))),
-        remarks=[t for t in (table.measured_on(report), table.help_line(report)) if t],
+        headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
+        remarks=[t for t in (headline.measured_on(report), headline.help_line(report)) if t],
         verdicts=report["verdicts"],
         plots=plots.plots(report),
         examples=examples or [],
         sections=[
-            ("Models", markdown.MODEL_COLUMNS, markdown.model_lines(report)),
-            ("Exported files", markdown.EXPORT_COLUMNS, markdown.export_lines(report)),
-            ("Benchmark", markdown.BENCHMARK_COLUMNS, markdown.benchmark_lines(report)),
-            ("Accuracy of the measured files", markdown.ACCURACY_COLUMNS,
-             markdown.accuracy_lines(report["benchmark_models"] or {})),
-            ("Worst classes", *markdown.worst_classes(report)),
+            ("Models", tables.MODEL_COLUMNS, tables.model_lines(report)),
+            ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report)),
+            ("Benchmark", tables.BENCHMARK_COLUMNS, tables.benchmark_lines(report)),
+            ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
+             tables.accuracy_lines(report["benchmark_models"] or {})),
+            ("Worst classes", *tables.worst_classes(report)),
         ],
         host=host_line(report),
     )  # fmt: skip
@@ -60,7 +60,7 @@ class Card:
 
 def cards(report: dict[str, Any]) -> list[Card]:
     """Teacher → shipped student: accuracy, latency, size, memory; what was not measured is left out."""
-    rows = table.rows(report)
+    rows = headline.rows(report)
     teacher = next((r for r in rows if r.label == "teacher"), None)
     student = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), None)
     student = student or next((r for r in rows if r.label == "student"), None)

@@ -16,11 +16,11 @@ from PIL import Image
 
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
-from compressor.export import onnx as exporting
-from compressor.export.config import ExportConfig
+from compressor.exporting import export as exporting
+from compressor.exporting.config import ExportConfig
 from compressor.models import checkpoint
-from compressor.runtime import Silent
-from compressor.shipping import validation_pixels
+from compressor.progress import Silent
+from compressor.workflows.export import validation_pixels
 from tests.conftest import compress
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text(encoding="utf-8")

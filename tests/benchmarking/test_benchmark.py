@@ -19,7 +19,7 @@ from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, cells
 from compressor.benchmarking.rows import percentiles, summarise, warnings
 from compressor.errors import ArtifactError, CompressorError, ProviderError
-from compressor.runtime import Silent
+from compressor.progress import Silent
 from tests.conftest import compress
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compressor import files
 from compressor.data import decoded, shards
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.data.views import generators_restored, render
 from compressor.errors import CompressorError
-from compressor.runtime import Silent
+from compressor.progress import Silent
 from tests.conftest import paint
 
 ARRAY = np.arange(60, dtype=np.float32).reshape(12, 5)
@@ -48,7 +49,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         shards.write(tmp_path / "a", ARRAY)
     assert list(tmp_path.iterdir()) == []

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressor import pipeline
 from compressor.data.config import DataConfig
 from compressor.data.decoded import with_decoded
 from compressor.data.load import load_dataset
 from compressor.errors import DataError
-from compressor.runtime import Silent
+from compressor.progress import Silent
+from compressor.workflows import distill as pipeline
 from tests.conftest import TINY, compress, paint
 
 

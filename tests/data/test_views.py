@@ -16,7 +16,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
 from compressor.data.views import colour_matrix, generators_restored, jitter, mix_of, render
-from compressor.runtime import import_timm
+from compressor.packages import import_timm
 
 
 @pytest.fixture

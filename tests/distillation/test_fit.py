@@ -24,7 +24,8 @@ from compressor.distillation.teacher import FrozenTeacher
 from compressor.models.build import Architecture, build
 from compressor.models.weights import head_names
 from compressor.objectives.objective import Objective
-from compressor.runtime import Silent, seed_everything
+from compressor.progress import Silent
+from compressor.seeds import seed_everything
 
 PRE = Preprocessing(size=32)
 

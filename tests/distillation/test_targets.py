@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from compressor import files
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data import shards
 from compressor.data.config import DataConfig
@@ -26,7 +27,8 @@ from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.errors import CompressorError
 from compressor.models.build import Architecture, build
 from compressor.models.taps import Outputs
-from compressor.runtime import Silent, seed_everything
+from compressor.progress import Silent
+from compressor.seeds import seed_everything
 
 PRE = Preprocessing(size=32)
 CPU = torch.device("cpu")
@@ -194,7 +196,7 @@ def test_a_full_disk_is_one_sentence_and_no_half_shard(dataset: Dataset, monkeyp
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     teacher = FrozenTeacher(network(1), PRE)
     with pytest.raises(CompressorError, match=r"can't be filled: .*No space left"):
         filled(teacher, dataset)

@@ -13,7 +13,7 @@ from compressor.models.build import Architecture, build
 from compressor.models.taps import Tapped
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import Objective, Signals
-from compressor.runtime import seed_everything
+from compressor.seeds import seed_everything
 
 FEATURES = ObjectiveConfig.model_validate(
     {"ce": {}, "kd": {}, "hint": {"on": "both"}, "attention": {}, "rkd": {}, "similarity": {"on": "maps"}, "cosine": {}}

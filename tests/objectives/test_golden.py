@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from compressor.objectives import logits
-from compressor.runtime import import_timm
+from compressor.packages import import_timm
 from tests.conftest import SHARED
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "golden.py"

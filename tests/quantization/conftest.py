@@ -16,7 +16,7 @@ from compressor.artifact.preprocessing import Preprocessing, to_pixels
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
-from compressor.export.onnx import write_metadata
+from compressor.exporting.export import write_metadata
 from compressor.quantization.ladder import Job
 from tests.quantization.test_rewrites import squeezing
 

@@ -13,10 +13,10 @@ import pytest
 from compressor.artifact import session
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
+from compressor.progress import Silent
 from compressor.quantization import ladder, speed
 from compressor.quantization.config import Int8Config
-from compressor.quantization.types import TARGETS, detect, runs_here
-from compressor.runtime import Silent
+from compressor.quantization.cpus import TARGETS, detect, runs_here
 from tests.conftest import compress
 from tests.quantization.conftest import Student
 

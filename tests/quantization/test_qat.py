@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import nn
 
-from compressor import planning
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.distillation import chain
 from compressor.distillation.config import StageConfig
 from compressor.evaluation import metrics
 from compressor.evaluation.torch_predictor import predict_model
+from compressor.progress import Silent
 from compressor.quantization import ladder, qat
 from compressor.quantization.config import Int8Config
-from compressor.quantization.types import TARGETS
-from compressor.runtime import Silent
+from compressor.quantization.cpus import TARGETS
+from compressor.workflows import plan as planning
 from tests.conftest import compress
 
 STEPS = 3

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from compressor.errors import ParityError
+from compressor.progress import Silent
 from compressor.quantization import rewrites
 from compressor.quantization.calibrate import Calibration
+from compressor.quantization.cpus import TARGETS
 from compressor.quantization.graph import Graph
 from compressor.quantization.quantize import candidates, operators, quantize
 from compressor.quantization.rewrites import prepare
-from compressor.quantization.types import TARGETS
-from compressor.runtime import Silent
 
 IMAGES = np.random.default_rng(1).standard_normal((24, 3, 8, 8)).astype(np.float32)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import build, examples, html, mistakes, plots, svg, table
+from compressor.reporting import build, examples, headline, html, mistakes, plots, svg
 from compressor.runfolder import RunFolder
 from tests.conftest import compress
 from tests.reporting import chromium
@@ -219,14 +219,14 @@ def test_reliability_is_of_teacher_student_and_what_was_quantised(own: Path) -> 
 
 
 def test_the_csv_has_one_line_per_model_file_and_row(report: dict[str, Any], run: Path) -> None:
-    lines = list(csv.DictReader(table.csv(report).splitlines()))
+    lines = list(csv.DictReader(headline.csv(report).splitlines()))
     kinds = [line["kind"] for line in lines]
     assert kinds == ["model"] * 3 + ["export"] * 2 + ["benchmark"] * 2
     assert float(lines[0]["top1"]) == report["models"][0]["top1"]
     assert float(lines[-1]["p50_ms"]) == report["benchmark"][-1]["p50_ms"]
-    assert (run / "report.csv").read_text() == table.csv(report)
+    assert (run / "report.csv").read_text() == headline.csv(report)
     printed = compress("report", run, "--csv")
-    assert printed.stdout == table.csv(report)
+    assert printed.stdout == headline.csv(report)
 
 
 def test_the_headline_says_what_teacher_and_student_cost(report: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.reporting import build, html, markdown, table
+from compressor.reporting import build, headline, html, tables
 from compressor.runfolder import RunFolder
 
 
@@ -42,15 +42,15 @@ def test_a_rebuilt_report_is_the_same(run: Path, report: dict[str, Any]) -> None
 def test_what_was_not_measured_is_a_dash_not_a_number(report: dict[str, Any]) -> None:
     bare = copy.deepcopy(report)
     bare["benchmark"] = []
-    assert all(row.p50_ms is None and row.peak_rss_mb is None for row in table.rows(bare))
-    assert {cells[5] for cells in table.cells(table.rows(bare))} == {"–"}
-    assert table.measured_on(bare) is None
+    assert all(row.p50_ms is None and row.peak_rss_mb is None for row in headline.rows(bare))
+    assert {cells[5] for cells in headline.cells(headline.rows(bare))} == {"–"}
+    assert headline.measured_on(bare) is None
 
 
 def test_the_table_gives_ratios_to_the_teacher(report: dict[str, Any]) -> None:
-    rows = table.rows(report)
+    rows = headline.rows(report)
     assert [row.label for row in rows] == ["teacher", "baseline", "student", "exported"]
-    text = table.cells(rows)
+    text = headline.cells(rows)
     ratio = rows[2].params / rows[0].params  # type: ignore[operator]
     assert text[2][3].endswith(f"({ratio:.2f}×)")
     assert "×" not in text[0][3]
@@ -64,7 +64,7 @@ def test_a_teacher_that_hurt_and_one_no_better_than_the_baseline_are_called_out(
     text = " ".join(build._warnings(changed))
     assert "no better than the baseline (0.850)" in text
     assert "The teacher hurt: -4.0 points" in text
-    line = table.help_line(changed)
+    line = headline.help_line(changed)
     assert line is not None
     assert line.startswith(
         "The teacher's help was worth -4.0 points of test accuracy (95 % interval -6.0 … -2.0; one seed"
@@ -108,6 +108,6 @@ def test_the_page_needs_no_network_and_escapes_names(report: dict[str, Any]) -> 
 
 
 def test_the_markdown_has_every_model_and_file(report: dict[str, Any]) -> None:
-    text = markdown.render(report)
+    text = tables.render(report)
     for name in ("test_resnet", "mobilenetv3_small_050", "student.onnx", "Worst classes"):
         assert name in text

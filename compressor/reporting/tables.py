@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compressor.benchmarking.rows import combination
-from compressor.reporting import table
+from compressor.reporting import headline
 
 
 def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
@@ -21,10 +21,10 @@ def render(report: dict[str, Any]) -> str:
         f"# {report['run']['name']}",
         f"{dataset['name']}: {len(dataset['classes'])} classes; {dataset['train']} training, "
         f"{dataset['validation']} validation and {dataset['test']} test images. Figures are on test.",
-        grid(table.COLUMNS, table.cells(table.rows(report))),
+        grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry['text']}**" for entry in report["verdicts"]]
-    parts += [line for line in (table.measured_on(report), table.help_line(report)) if line]
+    parts += [line for line in (headline.measured_on(report), headline.help_line(report)) if line]
     parts += [f"**Note.** {warning}" for warning in report["warnings"]]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
     if report["exports"]:

@@ -13,12 +13,15 @@ from compressor.artifact.session import Artifact
 from compressor.benchmarking import accuracy, measure, verdict
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.dataset import Dataset
-from compressor.device import data_for, opened
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact
+from compressor.files import cache_dir, write_json
+from compressor.packages import require
+from compressor.progress import Progress
+from compressor.quantization.cpus import open_artifact
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, cache_dir, require, write_json
+from compressor.workflows.evaluate import data_for
 
 
 def benchmark(
@@ -110,7 +113,7 @@ def _from_timm(name: str, size: int, progress: Progress) -> Path:
         require("torch", "timm", "onnx", "onnxscript")
     except MissingExtraError as error:
         raise UsageError(f"'{name}' is no ONNX file and no run; to measure it as a timm model {error}") from error
-    from compressor.export.sketch import export_sketch  # torch
+    from compressor.exporting.untrained import export_sketch  # torch
     from compressor.models import names
 
     timm_name = names.resolve(name)
@@ -179,7 +182,7 @@ def _loaded(files: dict[str, Path], progress: Progress) -> dict[str, Artifact]:
     found = {}
     for label, path in files.items():
         try:
-            found[label] = opened(path, progress)
+            found[label] = open_artifact(path, progress)
         except ArtifactError as error:
             progress.say(f"accuracy of {label} was not measured: {error}")
     return found

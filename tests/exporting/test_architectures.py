@@ -10,11 +10,12 @@ from torch import nn
 
 from compressor.artifact import session
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.export import onnx as exporting
-from compressor.export.config import ExportConfig
+from compressor.exporting import export as exporting
+from compressor.exporting.config import ExportConfig
 from compressor.models.build import Architecture, build
 from compressor.models.checkpoint import Card
-from compressor.runtime import Silent, seed_everything
+from compressor.progress import Silent
+from compressor.seeds import seed_everything
 
 SOON = {"resnet10t": 64, "mobilenetv2_035": 64, "test_vit": 160, "test_convnext": 64, "efficientvit_b0": 64}
 """Five families that the default run takes; name → image size."""

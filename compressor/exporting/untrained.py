@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compressor.export import onnx
-from compressor.export.config import ExportConfig
+from compressor.exporting.config import ExportConfig
+from compressor.exporting.export import export
 from compressor.models import cost
 from compressor.models.build import Architecture, build, preprocessing_for
 from compressor.models.checkpoint import Card
-from compressor.runtime import Progress
+from compressor.progress import Progress
 
 CLASSES = 1000
 
@@ -38,4 +38,4 @@ def export_sketch(name: str, size: int, path: Path, progress: Progress) -> None:
     )
     config = ExportConfig(parity_samples=4)
     pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
-    onnx.export(model, card, path, precision="fp32", config=config, pixels=pixels, recipe=None, progress=progress)
+    export(model, card, path, precision="fp32", config=config, pixels=pixels, recipe=None, progress=progress)

@@ -19,12 +19,14 @@ from compressor.distillation import chain
 from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
 from compressor.errors import UsageError
-from compressor.measuring import document, saved_predictions
-from compressor.planning import Plan, Stage, accelerator, begin
+from compressor.files import write_json, write_text
+from compressor.packages import versions
+from compressor.progress import Progress
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, versions, write_json, write_text
-from compressor.shipping import Results, export_run, ship
+from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.export import Results, export_run, ship
+from compressor.workflows.plan import Plan, Stage, accelerator, begin
 
 
 def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None) -> dict[str, Any]:

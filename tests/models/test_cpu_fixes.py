@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from compressor.models.build import Architecture, build
-from compressor.models.convolution import DepthwiseConv2d, mend
+from compressor.models.cpu_fixes import DepthwiseConv2d, mend
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (7, 7), (3, 5)])

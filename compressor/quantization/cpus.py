@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from compressor.artifact import session
+from compressor.artifact.session import Artifact
 from compressor.benchmarking import host
+from compressor.progress import Progress
 
 TargetName = Literal["x86-vnni", "x86", "arm"]
 
@@ -51,3 +55,17 @@ def runs_here(target: TargetName) -> bool:
     """
     here = detect()
     return target == here or (target == "x86" and here == "x86-vnni")
+
+
+def open_artifact(path: Path, progress: Progress, provider: str = "cpu") -> Artifact:
+    """An exported file; integers for another CPU, which this one would saturate, are simulated in float, exactly.
+
+    Raises:
+        ArtifactError, ProviderError: as `session.load`.
+    """
+    artifact = session.load(path, provider=provider)
+    target = (artifact.metadata.int8 or {}).get("target")
+    if not isinstance(target, str) or target not in TARGETS or runs_here(TARGETS[target].target):
+        return artifact
+    progress.say(f"{path} was made for {target}: its integers are simulated here")
+    return session.load(path, provider=provider, fused=False)

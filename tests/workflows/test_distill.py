@@ -12,14 +12,15 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from compressor import pipeline, planning
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.distillation import chain
 from compressor.errors import CheckpointError, UsageError
 from compressor.models import checkpoint
+from compressor.progress import Silent
 from compressor.recipe import load as load_recipe
-from compressor.runtime import Silent
+from compressor.workflows import distill as pipeline
+from compressor.workflows import plan as planning
 from tests.conftest import TINY, compress, fill
 
 NO_EXPORT = [*TINY, "--quiet"]

@@ -16,13 +16,13 @@ from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
-from compressor.export import onnx as exporting
-from compressor.export.config import ExportConfig
+from compressor.exporting import export as exporting
+from compressor.exporting.config import ExportConfig
 from compressor.models import checkpoint
+from compressor.progress import Silent
 from compressor.quantization.config import Int8Config
 from compressor.quantization.ladder import Job, climb
-from compressor.runtime import Silent
-from compressor.shipping import validation_pixels
+from compressor.workflows.export import validation_pixels
 from tests.conftest import compress, fill
 
 

@@ -24,11 +24,11 @@ from compressor.errors import CompressorError, UsageError, nearest
 from compressor.models import checkpoint, cost
 from compressor.models.names import locate, resolve
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
+from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
 from compressor.recipe import find as find_recipe
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

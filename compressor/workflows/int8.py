@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from compressor import planning
 from compressor.data.dataset import Dataset
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.errors import UsageError
-from compressor.export import onnx as exporting
+from compressor.exporting import export as exporting
 from compressor.models.checkpoint import Card
+from compressor.progress import Progress
 from compressor.quantization import ladder
 from compressor.quantization.config import ArtifactsConfig
+from compressor.quantization.cpus import TARGETS, detect
 from compressor.quantization.ladder import Outcome
-from compressor.quantization.types import TARGETS, detect
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress
+from compressor.workflows import plan as planning
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,24 +12,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from compressor import integers, runfolder
+from compressor import runfolder
 from compressor.artifact.preprocessing import to_pixels
 from compressor.benchmarking import accuracy
 from compressor.data.dataset import Dataset, stratified
-from compressor.device import checked, data_for, opened
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
-from compressor.export import onnx as exporting
+from compressor.exporting import export as exporting
+from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
-from compressor.planning import Plan
+from compressor.progress import Progress
 from compressor.quantization.config import ArtifactsConfig
+from compressor.quantization.cpus import open_artifact
+from compressor.recipe import checked
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, write_json
+from compressor.workflows import int8
+from compressor.workflows.evaluate import data_for
+from compressor.workflows.plan import Plan
 
 Results = dict[tuple[str, int], list[Result]]
 """(role, seed) → the results of that role's stages, in the chain's order."""
@@ -127,11 +131,11 @@ def export_one(
     label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
     entry: dict[str, Any] = {"file": label, "role": card.role, "precision": precision, "opset": config.opset}
     if precision == "int8":
-        made = integers.Making(
+        made = int8.Making(
             model=model, card=card, path=path, config=config, dataset=dataset, run=run, recipe=recipe, pixels=pixels,
             fp32=fp32,
         )  # fmt: skip
-        outcome = integers.make(made, progress)
+        outcome = int8.make(made, progress)
         if run is not None and path.is_relative_to(run.path):
             write_json(run.int8, outcome.as_dict())
         entry["int8"] = outcome.as_dict()
@@ -148,7 +152,7 @@ def export_one(
         ).parity
     if before not in (None, _digest(path)):
         _forget(run, label, progress)
-    seen = predict_artifact(opened(path, progress), dataset, "test")
+    seen = predict_artifact(open_artifact(path, progress), dataset, "test")
     if run is not None:
         seen.save(accuracy.saved_at(path))
     entry |= {

@@ -20,12 +20,13 @@ from compressor.artifact.metadata import Metadata
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import CompressorError, ParityError
 from compressor.evaluation.torch_predictor import logits_of
-from compressor.export import parity
-from compressor.export.config import ExportConfig
-from compressor.export.parity import Parity
-from compressor.export.plain import plain
+from compressor.exporting import parity
+from compressor.exporting.clean import plain
+from compressor.exporting.config import ExportConfig
+from compressor.exporting.parity import Parity
+from compressor.files import replacing
 from compressor.models.checkpoint import Card
-from compressor.runtime import Progress
+from compressor.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +63,13 @@ def export(
         ParityError: the file does not reproduce the model.
         CompressorError: no exporter can express the model.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
     reference = reference_of(model, card, config)
     whole = Whole(model, card).eval() if config.uint8_input else model
     pixels = pixels[: config.parity_samples]
-    unfinished = path.with_name(f".{path.name}.unfinished")
     problems: list[str] = []
-    try:
+    with replacing(path) as unfinished:
         for dynamo in (True, False):
             try:
                 _write(whole, card.preprocessing.size, unfinished, config=config, dynamo=dynamo)
@@ -89,9 +88,6 @@ def export(
                 raise CompressorError(f"{card.architecture.name} can't be exported: {' | '.join(problems)}") from error
             break
         write_metadata(unfinished, described.model_copy(update={"parity": seen.as_dict()}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
 
 

@@ -15,18 +15,20 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from compressor import pipeline
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result
 from compressor.distillation.fit import fit
 from compressor.errors import CompressorError, UsageError
+from compressor.files import write_json, write_text
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import active
-from compressor.planning import Plan, Stage, begin
+from compressor.progress import Progress
 from compressor.recipe import Recipe
 from compressor.runfolder import RunFolder
-from compressor.runtime import Progress, derive_seed, write_json, write_text
+from compressor.seeds import derive_seed
+from compressor.workflows import distill as pipeline
+from compressor.workflows.plan import Plan, Stage, begin
 
 TEMPERATURES = (1.0, 10.0)
 ALPHAS = (0.02, 0.9)

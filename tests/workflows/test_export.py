@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from compressor import device, measuring
 from compressor.artifact import metadata, session
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.export.onnx import write_metadata
-from compressor.quantization import types
-from compressor.runtime import Silent
+from compressor.exporting.export import write_metadata
+from compressor.progress import Silent
+from compressor.quantization import cpus
+from compressor.workflows import benchmark as measuring
 from tests.conftest import compress, fill
 
 
@@ -103,7 +103,7 @@ def test_files_are_judged_on_images_that_none_was_trained_on(
 
 
 def test_integers_for_another_cpu_are_simulated(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(types, "detect", lambda: "x86")
+    monkeypatch.setattr(cpus, "detect", lambda: "x86")
     said: list[str] = []
     progress = Silent()
     monkeypatch.setattr(progress, "say", said.append, raising=False)
@@ -118,7 +118,7 @@ def test_integers_for_another_cpu_are_simulated(run: Path, tmp_path: Path, monke
     for target, simulated in (("x86", False), ("x86-vnni", True), ("arm", True), ("\x1b[2J", False)):
         seen.clear()
         said.clear()
-        device.opened(rewritten(run / "student.onnx", tmp_path / "m.onnx", int8={"target": target}), progress)
+        cpus.open_artifact(rewritten(run / "student.onnx", tmp_path / "m.onnx", int8={"target": target}), progress)
         assert (not seen[-1]) is simulated
         assert [f"was made for {target}" in line for line in said] == [True] * simulated
 

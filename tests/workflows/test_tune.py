@@ -8,9 +8,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from compressor import pipeline, tuning
 from compressor.objectives.config import ObjectiveConfig
 from compressor.recipe import load as load_recipe
+from compressor.workflows import distill as pipeline
+from compressor.workflows import tune as tuning
 from tests.conftest import TINY, compress
 
 SMALL = ["--student", "mobilenetv3_small_050", "--quiet", *TINY]

@@ -16,12 +16,13 @@ from torch import nn
 from compressor.artifact import session
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import CompressorError, ParityError
-from compressor.export import onnx as exporting
-from compressor.export import parity
-from compressor.export.config import ExportConfig
+from compressor.exporting import export as exporting
+from compressor.exporting import parity
+from compressor.exporting.config import ExportConfig
 from compressor.models.build import Architecture, build
 from compressor.models.checkpoint import Card
-from compressor.runtime import Silent, seed_everything
+from compressor.progress import Silent
+from compressor.seeds import seed_everything
 
 SIZE = 32
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)

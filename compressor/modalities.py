@@ -1,0 +1,4 @@
+"""placeholder"""
+
+UNLABELLED = -1
+"""The label of a row that only the teacher speaks to."""

@@ -1,0 +1,156 @@
+"""`evaluate`: metrics of a file, a run's student or a checkpoint. torch is only loaded for checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from compressor import runfolder
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.config import DataConfig
+from compressor.data.dataset import Dataset
+from compressor.data.load import SOURCES, load_dataset
+from compressor.errors import ArtifactError, UsageError
+from compressor.evaluation import metrics
+from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
+from compressor.evaluation.shift import under_shift
+from compressor.packages import require
+from compressor.progress import Progress
+from compressor.quantization.cpus import open_artifact
+from compressor.recipe import load as load_recipe
+from compressor.reporting import mistakes
+from compressor.runfolder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be evaluated, wherever it comes from."""
+
+    path: Path
+    logits: Logits
+    preprocessing: Preprocessing
+    classes: list[str]
+    temperature: float | None
+    trained_on: dict[str, Any] | None
+
+
+def evaluate(
+    model: str | None, *, data: str | None, split: str, provider: str, shift: bool = False, progress: Progress
+) -> dict[str, Any]:
+    """Metrics of an ONNX file, a run's student, or a checkpoint.
+
+    With `shift`, the same under noise, blur, brightness and JPEG damage (`shift`: see `under_shift`); of a run
+    its teacher and baseline too.
+
+    Raises:
+        UsageError: no such model or split, or the data has to be named.
+    """
+    if split not in ("auto", "train", "validation", "test", "all"):
+        raise UsageError(f"unknown split '{split}' (available: auto, train, validation, test, all)")
+    if model is None:
+        run = runfolder.newest()
+        model = str(run.artifact("fp32") if run.artifact("fp32").is_file() and not shift else run.path)
+    path = Path(model)
+    if path.suffix != ".onnx" and not path.exists():
+        path = runfolder.open_run(path).path
+    subject = _subject(path, provider, progress)
+    dataset, split = data_for(path, subject.trained_on, data, split, progress)
+    check_classes(subject.classes, dataset, str(path))
+    seen = predict(subject.logits, dataset, split, subject.preprocessing)
+    found: dict[str, Any] = {"model": model, "data": dataset.name, "split": split}
+    found |= _figures(seen, dataset.classes, subject.temperature)
+    if shift:
+        several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
+            "model": subject
+        }
+        models = {role: (own.logits, own.preprocessing) for role, own in several.items()}
+        found["shift"] = under_shift(models, dataset, split, progress)
+    return found
+
+
+def _subject(path: Path, provider: str, progress: Progress) -> Subject:
+    if path.suffix == ".onnx":
+        require("onnxruntime")
+        artifact = open_artifact(path, progress, provider)
+        about = artifact.metadata
+        return Subject(
+            path=path, logits=lambda pixels: artifact.logits(pixels, about.preprocessing),
+            preprocessing=about.preprocessing, classes=about.classes, temperature=about.temperature,
+            trained_on=about.dataset,
+        )  # fmt: skip
+    require("torch", "timm", "safetensors")
+    from compressor.evaluation.torch_predictor import logits_of
+    from compressor.models import checkpoint
+
+    model, card = checkpoint.load(path)
+    return Subject(
+        path=path, logits=logits_of(model, card.preprocessing), preprocessing=card.preprocessing,
+        classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
+    )  # fmt: skip
+
+
+def _roles(path: Path) -> dict[str, Path]:
+    """Role → stage folder of a run's teacher, baseline and student, of the seed that ships; else nothing."""
+    if not (path / "run.json").is_file():
+        return {}
+    roles = ("teacher", "student", "baseline")
+    return {role: folder for role in roles if (folder := mistakes.of_role(RunFolder(path), role)) is not None}
+
+
+def _figures(seen: Predictions, classes: list[str], temperature: float | None) -> dict[str, Any]:
+    labels, logits = seen.labels, seen.logits
+    return {
+        "samples": len(labels),
+        **metrics.summary(labels, logits),
+        "ece_calibrated": metrics.ece(labels, logits, temperature=temperature) if temperature else None,
+        "balanced_accuracy": metrics.balanced_accuracy(labels, logits),
+        "per_class": dict(zip(classes, metrics.per_class(labels, logits, len(classes)), strict=True)),
+    }
+
+
+def data_for(
+    model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
+) -> tuple[Dataset, str]:
+    """The images to evaluate on, split as they were for training where they are the same images."""
+    trained_on = trained_on or {}
+    config = recipe_data(model)
+    if config is None:
+        keys = ("seed", "validation", "test")
+        try:
+            config = DataConfig(**{k: trained_on[k] for k in keys if k in trained_on})
+        except ValidationError as error:
+            raise ArtifactError(
+                f"{model} has damaged compressor metadata: dataset: {error.errors()[0]['msg']}"
+            ) from error
+        source = trained_on.get("name") if trained_on.get("name") in SOURCES else None
+        if source is None and data is None:
+            raise UsageError(
+                f"{model} was trained on '{trained_on.get('name', 'unknown data')}', which is not here.\n"
+                "Name the images: --data FOLDER"
+            )
+        config = config.model_copy(update={"source": source or config.source})
+    if data is not None:
+        config = config.model_copy(update={"source": data})
+    dataset = load_dataset(config, progress)
+    if config.limit is not None and dataset.content != trained_on.get("content"):  # of other images all count
+        dataset = load_dataset(config.model_copy(update={"limit": None}), progress)
+    if split == "auto":
+        same = dataset.content == trained_on.get("content")
+        split = "test" if same else "all"
+        if not same:
+            progress.say(
+                "these are not exactly the images it was trained on: all are used, some of which it may have seen"
+            )
+    return dataset, split
+
+
+def recipe_data(model: Path) -> DataConfig | None:
+    """What the run that `model` lies in says about its data."""
+    for folder in (model, *model.parents):
+        if (folder / "run.json").is_file() and (folder / "recipe.yaml").is_file():
+            # Evaluation reads labels: images without any, which may be gone by now, are none of its business.
+            return load_recipe(folder / "recipe.yaml").data.model_copy(update={"unlabeled": None})
+    return None
