@@ -57,9 +57,9 @@ def benchmark(
     """
     from compressor.benchmarking import regression
     from compressor.benchmarking.config import BenchmarkConfig
-    from compressor.cli import show
     from compressor.cli.options import numbers
     from compressor.recipe import checked
+    from compressor.reporting import screen
     from compressor.workflows import benchmark as measuring
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -74,11 +74,11 @@ def benchmark(
     )
     old = regression.read(check_regression) if check_regression else None
     document = measuring.benchmark(models or [], config, console, data=data, size=size)
-    show.benchmark(console, document)
+    console.show(screen.benchmark(document))
     found = regression.check(old, document) if old else None
     console.document(document if found is None else document | {"regressions": found.worse, "notes": found.notes})
     if found is not None:
-        show.regressions(console, found)
+        console.show(screen.regressions(found))
         if found.worse:
             raise typer.Exit(REGRESSION)
 
@@ -110,12 +110,12 @@ def evaluate(
 
         compress evaluate runs/NAME --shift
     """
-    from compressor.cli import show
+    from compressor.reporting import screen
     from compressor.workflows import evaluate as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found = device.evaluate(model, data=data, split=split, provider=provider, shift=shift, progress=console)
-    show.evaluation(console, found)
+    console.show(screen.evaluation(found))
     console.document(found)
 
 
@@ -178,13 +178,13 @@ def report(
         compress report runs/A runs/B runs/C --output compared/
     """
     from compressor import runfolder
-    from compressor.cli import show
+    from compressor.reporting import screen
     from compressor.workflows import report as device
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     if runs and len(runs) > 1:
         document = device.compare_runs(runs, output, console)
-        show.comparison(console, document, output)
+        console.show(screen.comparison(document, output))
         console.document(document)
         return
     folder = runfolder.open_run(runs[0]) if runs else runfolder.newest()
@@ -192,5 +192,5 @@ def report(
     if csv:
         print((folder.path / "report.csv").read_text(encoding="utf-8"), end="")
         return
-    show.report(console, folder, found)
+    console.show(screen.report(folder, found))
     console.document(found)

@@ -11,15 +11,18 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from compressor.errors import CompressorError
 from compressor.files import finite
 from compressor.progress import Bar
+
+if TYPE_CHECKING:
+    from compressor.reporting.screen import Block
 
 JsonOption = typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
 QuietOption = typer.Option("--quiet", "-q", help="Print results and errors alone.")
@@ -82,7 +85,15 @@ class Console:
                 finally:
                     self._live = None
 
-    def table(self, header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    def show(self, blocks: Sequence[Block]) -> None:
+        """A result on stdout."""
+        for block in blocks:
+            if isinstance(block, str):
+                self.result(block)
+            else:
+                self.table(block.header, block.lines)
+
+    def table(self, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
         """A result on stdout; not cut off where it is no terminal."""
         from rich.console import Console as Rich
         from rich.table import Table

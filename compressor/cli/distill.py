@@ -64,7 +64,7 @@ def distill(
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
     from compressor import runfolder
-    from compressor.cli import show
+    from compressor.reporting import screen
     from compressor.workflows import distill as pipeline
     from compressor.workflows import plan as planning
 
@@ -81,7 +81,7 @@ def distill(
     planned = planning.plan(chosen, console)
     if dry_run:
         estimate = planning.estimate(planned, accelerator, console)
-        show.plan(console, planned, estimate)
+        console.show(screen.plan(estimate))
         console.document(estimate)
         return
     run = run or runfolder.create(name or planning.run_name(planned))
@@ -91,7 +91,7 @@ def distill(
     except KeyboardInterrupt:
         console.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise
-    show.report(console, run, report)
+    console.show(screen.report(run, report))
     console.document(report)
 
 
@@ -137,7 +137,7 @@ def export(
     from compressor.packages import require
 
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
-    from compressor.cli import show
+    from compressor.reporting import screen
     from compressor.workflows import export as shipping
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -145,7 +145,7 @@ def export(
               "batch": int(batch) if batch.isdigit() else batch, "uint8_input": uint8_input,
               "int8": {"max_drop": max_drop, "target": target, "qat": qat, "allow_slower": allow_slower}}  # fmt: skip
     entries = shipping.export_source(source, values, output=output, data=data, progress=console)
-    show.exports(console, entries)
+    console.show(screen.exports(entries))
     console.document(entries)
     if not any(entry["file"] for entry in entries):
         raise typer.Exit(1)

@@ -51,7 +51,7 @@ def tune(
 
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
     from compressor import runfolder
-    from compressor.cli import show
+    from compressor.reporting import screen
     from compressor.workflows import plan as planning
     from compressor.workflows import tune as tuning
 
@@ -70,5 +70,5 @@ def tune(
     except KeyboardInterrupt:
         console.say(f"stopped; continue with: compress tune --resume {run.path} --trials {trials}")
         raise
-    show.tuning(console, found)
+    console.show(screen.tuning(found))
     console.document(found)

@@ -312,9 +312,9 @@ def fill(
         if todo:
             rows = sum(store.shape(block)[0] for _, block in todo)
             shards.make_room(root(), store.folder, rows * store.layout.row_bytes, round(config.cache_limit * 1e9))
-            write_json(store.folder / "about.json", about | {"label": label, "views": views, "rows": store.samples})
             teacher.to(device)
             try:
+                write_json(store.folder / "about.json", about | {"label": label, "views": views, "rows": store.samples})
                 with progress.bar(f"targets of {label}", rows) as bar:
                     for view, block in todo:
                         array = np.concatenate(list(_answers(store, teacher, dataset, config, view, block, device)))

@@ -226,7 +226,12 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
     splits = planned.dataset.splits
     counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return {
-        "dataset": {"name": planned.dataset.name, "classes": planned.dataset.classes, **counts},
+        "dataset": {
+            "name": planned.dataset.name,
+            "classes": planned.dataset.classes,
+            **counts,
+            "input": f"{planned.dataset.image_size} px",
+        },
         "stages": stages,
         "seconds": sum(s["seconds"] for s in stages),
         "memory_mb": peak_rss_mb(),

@@ -1,0 +1,196 @@
+"""What each command shows of its result: tables and lines, for the terminal and for a notebook alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from compressor.benchmarking.regression import Findings
+from compressor.reporting import comparison as compared
+from compressor.reporting import headline, tables
+from compressor.runfolder import RunFolder
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; every cell is text."""
+
+    header: tuple[str, ...]
+    lines: Sequence[tuple[str, ...]]
+
+
+Block = str | Table
+"""A line of text or a table."""
+
+
+def to_html(blocks: Sequence[Block]) -> str:
+    """The blocks as a fragment of HTML."""
+    parts = []
+    for block in blocks:
+        if isinstance(block, Table):
+            head = "".join(f"<th>{escape(cell)}</th>" for cell in block.header)
+            body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in line) + "</tr>" for line in block.lines)
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        elif block:
+            parts.append(f"<p>{escape(block)}</p>")
+    return "\n".join(parts)
+
+
+def report(run: RunFolder, found: dict[str, Any]) -> list[Block]:
+    """The headline table of a run, what the help was worth, and where everything lies."""
+    blocks: list[Block] = []
+    blocks.append("")
+    blocks.append(Table(headline.COLUMNS, headline.cells(headline.rows(found))))
+    blocks.append("")
+    for line in (
+        *(entry["text"] for entry in found["verdicts"]),
+        headline.help_line(found),
+        headline.measured_on(found),
+    ):
+        if line:
+            blocks.append(line)
+    for warning in found["warnings"]:
+        blocks.append(f"Note: {warning}")
+    blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
+    return blocks
+
+
+def comparison(document: dict[str, Any], output: Path) -> list[Block]:
+    """Several runs side by side."""
+    blocks: list[Block] = []
+    blocks.append(Table(compared.COLUMNS, compared.lines(document)))
+    for warning in document["warnings"]:
+        blocks.append(f"Note: {warning}")
+    blocks.append(f"Written: {output / 'comparison.html'} and comparison.md")
+    return blocks
+
+
+def plan(estimate: dict[str, Any]) -> list[Block]:
+    """What `--dry-run` prints."""
+    blocks: list[Block] = []
+    dataset = estimate["dataset"]
+    classes = dataset["classes"]
+    names = ", ".join(classes[:8]) + (" …" if len(classes) > 8 else "")
+    blocks.append(
+        f"{dataset['name']}: {len(classes)} classes ({names}); {dataset['train']} training, "
+        f"{dataset['validation']} validation, {dataset['test']} test samples; "
+        + (f"{dataset['unlabeled']} unlabelled; " if dataset["unlabeled"] else "")
+        + dataset["input"]
+    )
+    header = ("stage", "model", "weights", "objective", "teacher", "parameters", "MACs", "epochs", "seeds", "time")
+    lines: list[tuple[str, ...]] = [
+        (
+            s["role"], s["model"], s["weights"], s["objective"], s["teacher_is"], f"{s['params'] / 1e6:.2f} M",
+            f"{s['macs'] / 1e6:.1f} M", str(s["epochs"]), str(s["seeds"]), f"{s['seconds'] / 60:.1f} min",
+        )
+        for s in estimate["stages"]
+    ]  # fmt: skip
+    blocks.append(Table(header, lines))
+    blocks.append(
+        f"Estimate from measured steps: {estimate['seconds'] / 60:.1f} min of training, "
+        f"{estimate['memory_mb']:.0f} MB of memory, {estimate['disk_mb']:.0f} MB on disk. Nothing was trained."
+    )
+    return blocks
+
+
+def tuning(found: dict[str, Any]) -> list[Block]:
+    """What `compress tune` found: the best trials, the recipe's own among them."""
+    blocks: list[Block] = []
+    trials = found["trials"]
+    own = found["own"]["params"]
+    best = sorted((t for t in trials if t["state"] == "complete"), key=lambda t: (-t["top1"], t["nll"]))
+    shown = best[:5] + [t for t in best[5:] if t["params"] == own]
+    lines = [
+        (str(t["number"]), f"{t['top1']:.4f}", f"{t['nll']:.4f}", *(f"{v:.3g}" for v in t["params"].values()),
+         "the recipe's own" if t["params"] == own else "")
+        for t in shown
+    ]  # fmt: skip
+    blocks.append(Table(("trial", "validation", "NLL", *own, ""), lines))
+    stopped = len(trials) - len(best)
+    blocks.append(
+        f"{len(trials)} trials, {stopped} stopped early. The best of many is flattered by its validation figure: "
+        "test decides."
+    )
+    blocks.append(f"Next: compress distill --recipe {found['recipe']}")
+    return blocks
+
+
+def exports(entries: list[dict[str, Any]]) -> list[Block]:
+    """What `compress export` made."""
+    blocks: list[Block] = []
+    made = [entry for entry in entries if entry["file"]]
+    if made:
+        blocks.append(Table(tables.EXPORT_COLUMNS, tables.export_lines({"exports": made})))
+    for entry in entries:
+        if "int8" in entry:
+            blocks.append("")
+            blocks.append(Table(tables.LADDER_COLUMNS, tables.ladder_lines(entry["int8"])))
+            blocks.append(tables.ladder_verdict(entry["int8"]))
+    return blocks
+
+
+def benchmark(document: dict[str, Any]) -> list[Block]:
+    """What `compress benchmark` measured."""
+    blocks: list[Block] = []
+    blocks.append(Table(tables.BENCHMARK_COLUMNS, tables.benchmark_lines({"benchmark": document["rows"]})))
+    lines = tables.accuracy_lines(document["models"])
+    if lines:
+        blocks.append("")
+        blocks.append(Table(tables.ACCURACY_COLUMNS, lines))
+    blocks.append("")
+    for entry in document["verdicts"]:
+        blocks.append(entry["text"])
+    for warning in document["warnings"]:
+        blocks.append(f"Note: {warning}")
+    return blocks
+
+
+def regressions(found: Findings) -> list[Block]:
+    """What `--check-regression` found."""
+    blocks: list[Block] = []
+    for note in found.notes:
+        blocks.append(f"Note: {note}")
+    for text in found.worse:
+        blocks.append(f"worse: {text}")
+    if not found.worse:
+        blocks.append(f"no regression in {found.compared} figures")
+    return blocks
+
+
+def evaluation(found: dict[str, Any]) -> list[Block]:
+    """What `compress evaluate` found."""
+    blocks: list[Block] = []
+    for key in ("top1", "top5", "nll", "ece", "ece_calibrated", "balanced_accuracy"):
+        blocks.append(f"{key:18} {tables.number(found[key], '.4f')}")
+    worst = sorted((v, c) for c, v in found["per_class"].items() if v is not None)[:5]
+    blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
+    blocks.append(f"on {found['samples']} images ({found['split']} of {found['data']})")
+    if "shift" in found:
+        blocks.append("")
+        blocks += shift(found)
+    return blocks
+
+
+def shift(found: dict[str, Any]) -> list[Block]:
+    """Accuracy under damage, per model, with its worst class and how many of the teacher's mistakes it copies."""
+    blocks: list[Block] = []
+    classes = list(found["per_class"])
+    roles = list(found["shift"][0]["models"])
+
+    def cell(own: dict[str, Any]) -> str:
+        worst = min((v, c) for v, c in zip(own["per_class"], classes, strict=True) if v is not None)
+        copied = own["copied_mistakes"]
+        share = f", copies {copied['share']:.0%}" if copied and copied["share"] is not None else ""
+        return f"{own['top1']:.3f} (ECE {own['ece']:.2f}, worst {worst[1]} {worst[0]:.2f}{share})"
+
+    lines = [
+        (f"{row['kind']} {row['strength'] or ''}".strip(), *(cell(row["models"][role]) for role in roles))
+        for row in found["shift"]
+    ]
+    blocks.append(Table(("damage", *roles), lines))
+    if "teacher" in roles:
+        blocks.append("copies: the share of the teacher's mistakes that are made too, with the same wrong class.")
+    return blocks
