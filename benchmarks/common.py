@@ -74,7 +74,7 @@ def finish(
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         **figures,
-        "host": host.fingerprint(),
+        "host": host.fingerprint().as_dict(),
         "versions": versions(),
     }
     machine = document["host"]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and where runs keep what they share."""
+"""Files that are written whole or not at all and read with one sentence on what is wrong; what runs share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from compressor.errors import CompressorError
+
+if TYPE_CHECKING:  # `compress --help` imports this module, and need not pay for pydantic
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def cache_dir() -> Path:
@@ -50,8 +57,55 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(finite(value), indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """A JSON file's content. Raises CompressorError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CompressorError(f"{path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CompressorError(f"{path} is damaged: {error}") from error
+
+
+def read_document(path: Path, model: type[Model]) -> Model:
+    """A JSON file as its model. Raises CompressorError, with the first thing that is wrong, where it is none."""
+    return checked(read_json(path), model, path)
+
+
+def read_documents(path: Path, model: type[Model]) -> list[Model]:
+    """A JSON file that lists such documents. Raises CompressorError as `read_document`."""
+    found = read_json(path)
+    if not isinstance(found, list):
+        raise CompressorError(f"{path} is damaged: it holds no list")
+    return [checked(entry, model, path) for entry in found]
+
+
+def read_lines(path: Path, model: type[Model]) -> list[Model]:
+    """A file with one such document per line; nothing where it is missing. Raises CompressorError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [checked(json.loads(line), model, path) for line in lines]
+    except ValueError as error:
+        raise CompressorError(f"{path} is damaged: {error}") from error
+
+
+def checked(value: Any, model: type[Model], source: Path | str) -> Model:
+    """`value` as a document. Raises CompressorError in one sentence that names `source`."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise CompressorError(f"{source} is damaged: {where}: {first['msg']}") from error
+
+
 def finite(value: Any) -> Any:
-    """`value` with every number that JSON can't hold (NaN, infinity) replaced by None."""
+    """`value` with every number that JSON can't hold (NaN, infinity) replaced by None, and documents as mappings."""
+    as_dict = getattr(value, "as_dict", None)
+    if as_dict is not None:
+        value = as_dict()
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,15 +1,15 @@
-"""The run folder's layout: names, what marks a finished stage, the newest run. No results are read here."""
+"""The run folder's layout: names, what marks a finished stage, which stage ships, the newest run."""
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from compressor.errors import UsageError, nearest
-from compressor.files import write_json
+from compressor.files import checked, finite, read_document, read_json, write_json
+from compressor.runnote import RunNote, StageNote
 
 RUNS = Path("runs")
 
@@ -62,16 +62,49 @@ class RunFolder:
         """Every finished stage's seed folder, in the chain's order."""
         return sorted(p.parent for p in self.path.glob("stages/*/seed*/model.json"))
 
-    def read(self) -> dict[str, Any]:
-        """`run.json`."""
-        document: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        return document
+    @property
+    def note(self) -> Path:
+        """How the run was started and how it ended."""
+        return self.path / "run.json"
+
+    @property
+    def examples(self) -> Path:
+        """Which pictures lie in `examples/`."""
+        return self.path / "examples.json"
+
+    def read(self) -> RunNote:
+        """`run.json`. Raises CompressorError where it is missing or damaged."""
+        return read_document(self.note, RunNote)
 
     def update(self, **values: Any) -> None:
         """Changes entries of `run.json`, which is made where it is missing."""
-        path = self.path / "run.json"
-        document = self.read() if path.is_file() else {"schema_version": 1, "created": now()}
-        write_json(path, document | values)
+        written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
+        note = checked(written | finite(values), RunNote, self.note)
+        write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
+
+    def stage_note(self, folder: Path) -> StageNote:
+        """What a finished stage's card says. Raises CompressorError where it is damaged."""
+        return read_document(folder / "model.json", StageNote)
+
+    def shipped_seed(self) -> int | None:
+        """The student's seed that ships; None before one was chosen."""
+        card = self.student.with_suffix(".json")
+        return read_document(card, StageNote).seed if card.is_file() else None
+
+    def of_role(self, role: str) -> Path | None:
+        """A role's stage folder, of the seed that ships where the role has it, else the first; None without one."""
+        notes = {folder: self.stage_note(folder) for folder in self.stages()}
+        found = [folder for folder, note in notes.items() if note.role == role]
+        seed = self.shipped_seed()
+        return next((folder for folder in found if notes[folder].seed == seed), found[0] if found else None)
+
+    def teacher(self) -> Path | None:
+        """The teacher's stage folder; None before it is finished."""
+        return self.of_role("teacher")
+
+    def shipped(self) -> Path | None:
+        """The stage folder of the student that ships (the first seed's, before one was chosen); None without one."""
+        return self.of_role("student")
 
 
 def now() -> str:
@@ -112,9 +145,9 @@ def open_run(path: str | Path) -> RunFolder:
 
 def newest(parent: Path = RUNS) -> RunFolder:
     """The run that was created last, searches of `tune` apart. Raises UsageError when there is none."""
-    notes = {p: json.loads(p.read_text()) for p in parent.glob("*/run.json")}
-    runs = [p for p, note in notes.items() if note.get("status") not in ("tuning", "tuned")]
-    found = sorted(runs, key=lambda p: (notes[p]["created"], p.stat().st_mtime))
+    notes = {p: read_document(p, RunNote) for p in parent.glob("*/run.json")}
+    runs = [p for p, note in notes.items() if note.status not in ("tuning", "tuned")]
+    found = sorted(runs, key=lambda p: (notes[p].created, p.stat().st_mtime))
     if not found:
         raise UsageError(
             f"no runs yet in {parent.resolve()}.\nMake one: compress distill --teacher resnet50 --student mobilenetv3"

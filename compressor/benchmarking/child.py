@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SETTLE = 0.005
 
 
 def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int], None]) -> dict[str, Any]:
-    """Load time, first run, timed samples (ms), peak memory (MB), placement and contention of one file.
+    """What `document.Measured` describes, of one file; that module is the parent's, its import would count as memory here.
 
     On a GPU the samples are of calls on tensors that are there already; `with_copies_ms` is the call with copies.
 
@@ -71,8 +72,8 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
         "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
         "batch": len(feed[artifact.input_name]),
-        "contention": seen,
-        "noisy": seen["noisy"],
+        "contention": asdict(seen),
+        "noisy": seen.noisy,
         "with_copies_ms": gpu.with_copies(artifact, feed) if bound else None,
         **(gpu.state() if bound else {}),
     }

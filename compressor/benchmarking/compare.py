@@ -18,6 +18,9 @@ PROCESSES = 3
 SAMPLES = 5
 """Timed calls without which a process has no median worth comparing."""
 
+LARGEST = 700.0
+"""Logarithms are cut off here: e⁷⁰⁰ is still a number, and an interval that ends there is as good as open."""
+
 # Student's t, 97.5 %, for 1 … 30 degrees of freedom; beyond that 1.96 + 2.4 / df is right to 0.001.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
       2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
@@ -80,7 +83,7 @@ def of_processes(reference: Sequence[float], candidate: Sequence[float], *, pair
         raise ValueError(f"paired samples need as many processes on both sides, not {len(old)} and {len(new)}")
     middle = float(np.mean(new) - np.mean(old))
     half = _half_width(new - old) if paired else _welch(old, new)
-    value, low, high = math.exp(middle), math.exp(middle - half), math.exp(min(middle + half, 700.0))
+    value, low, high = math.exp(middle), math.exp(middle - half), math.exp(min(middle + half, LARGEST))
     enough = min(len(old), len(new)) >= PROCESSES
     return Ratio(value, low, high, decide(value, low, high) if enough else "undecided")
 
@@ -102,7 +105,7 @@ def interval(processes: Sequence[Sequence[float]]) -> tuple[float, float] | None
         return None
     logs = np.log([np.median(process) for process in processes])
     half = _half_width(logs)
-    return math.exp(float(logs.mean()) - half), math.exp(min(float(logs.mean()) + half, 700.0))
+    return math.exp(float(logs.mean()) - half), math.exp(min(float(logs.mean()) + half, LARGEST))
 
 
 def student_t(df: float) -> float:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+Kind = Literal["others", "hypervisor", "quota", "switches"]
+"""What can disturb a timing."""
 
 OTHERS = 0.1
 """Cores that others may use on average before a row counts as noisy."""
 STEAL = 0.05
 """Cores that the hypervisor may take."""
+SHORT = 0.5
+"""Seconds of watching below which nothing is judged."""
 SWITCHES = 100.0
 """Times per second that we may be put off a core that we still wanted; a quiet Linux shows a few dozen."""
 
@@ -27,6 +32,22 @@ class _Counters:
     own: float
     switches: int
     throttled: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What happened while it was watched; None where the system doesn't say."""
+
+    other_cores: float | None
+    """Cores that other processes or the hypervisor used on average."""
+    steal_cores: float | None
+    """The hypervisor's part."""
+    throttled: int | None
+    """Times that the cgroup's quota stopped us."""
+    involuntary_switches: float
+    """Per second."""
+    noisy: bool | None = None
+    """Whether it spoils a timing; None where that can't be told."""
 
 
 class Watch:
@@ -48,48 +69,44 @@ class Watch:
             known = total is not None and first is not None and last is not None
             self.sums[name] = total + last - first if known else None
 
-    def read(self) -> dict[str, Any]:
-        """What happened meanwhile, and `noisy`: True, False, or None where it can't be told.
-
-        `other_cores`: cores that other processes or the hypervisor used on average; `steal_cores`: the hypervisor's
-        part; `throttled`: times that the cgroup's quota stopped us; `involuntary_switches`: per second.
-        """
+    def read(self) -> Seen:
+        """What happened meanwhile."""
         elapsed, sums = max(self.elapsed, 1e-9), self.sums
         machine, steal, own = sums["machine"], sums["steal"], sums["own"] or 0.0
-        found = {
-            "other_cores": None if machine is None else max(0.0, (machine - own) / elapsed),
-            "steal_cores": None if steal is None else steal / elapsed,
-            "throttled": None if sums["throttled"] is None else int(sums["throttled"]),
-            "involuntary_switches": (sums["switches"] or 0.0) / elapsed,
-        }
+        found = Seen(
+            other_cores=None if machine is None else max(0.0, (machine - own) / elapsed),
+            steal_cores=None if steal is None else steal / elapsed,
+            throttled=None if sums["throttled"] is None else int(sums["throttled"]),
+            involuntary_switches=(sums["switches"] or 0.0) / elapsed,
+        )
         # Counters tick every 10 ms: below half a second their rounding is as large as the limit.
-        return found | {"noisy": judge(found) if elapsed > 0.5 else None}
+        return replace(found, noisy=judge(found) if elapsed > SHORT else None)
 
 
-def judge(found: dict[str, Any]) -> bool | None:
+def judge(found: Seen) -> bool | None:
     """Whether these figures spoil a timing; None when the system told nothing of other processes.
 
     A switch counts only where another process could have caused it, or where nothing is known of others.
     """
-    if (found["throttled"] or 0) > 0 or (found["steal_cores"] or 0.0) > STEAL:
+    if (found.throttled or 0) > 0 or (found.steal_cores or 0.0) > STEAL:
         return True
-    if found["involuntary_switches"] > SWITCHES:
+    if found.involuntary_switches > SWITCHES:
         return True
-    return None if found["other_cores"] is None else bool(found["other_cores"] > OTHERS)
+    return None if found.other_cores is None else bool(found.other_cores > OTHERS)
 
 
-def reasons(found: dict[str, Any]) -> list[str]:
-    """Why a timing is noisy, in words."""
-    said = []
-    if (found["other_cores"] or 0.0) > OTHERS:
-        said.append(f"others used {found['other_cores']:.2f} cores")
-    if (found["steal_cores"] or 0.0) > STEAL:
-        said.append(f"the hypervisor took {found['steal_cores']:.2f} cores")
-    if (found["throttled"] or 0) > 0:
-        said.append(f"the CPU quota stopped it {found['throttled']} times")
-    if found["involuntary_switches"] > SWITCHES:
-        said.append(f"it lost its core {found['involuntary_switches']:.0f} times per second")
-    return said
+def reasons(found: Seen) -> dict[Kind, str]:
+    """Why a timing is noisy: kind → in words."""
+    why: dict[Kind, str] = {}
+    if (found.other_cores or 0.0) > OTHERS:
+        why["others"] = f"others used {found.other_cores:.2f} cores"
+    if (found.steal_cores or 0.0) > STEAL:
+        why["hypervisor"] = f"the hypervisor took {found.steal_cores:.2f} cores"
+    if (found.throttled or 0) > 0:
+        why["quota"] = f"the CPU quota stopped it {found.throttled} times"
+    if found.involuntary_switches > SWITCHES:
+        why["switches"] = f"it lost its core {found.involuntary_switches:.0f} times per second"
+    return why
 
 
 def _counters() -> _Counters:

@@ -7,25 +7,26 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+
+from compressor.runnote import Host
 
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "avx512_bf16", "asimddp", "i8mm")
 
 
-def fingerprint() -> dict[str, Any]:
+def fingerprint() -> Host:
     """CPU, cores, memory, instruction sets, quota, governor, GPUs, system; None for what can't be told."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_mb": _memory_mb(),
-        "instructions": [name for name in _INSTRUCTIONS if name in _flags()],
-        "cgroup_cpus": quota(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "gpus": gpus(),
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-    }
+    return Host(
+        cpu=_cpu_name(),
+        cores=os.cpu_count(),
+        cores_usable=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_mb=_memory_mb(),
+        instructions=[name for name in _INSTRUCTIONS if name in _flags()],
+        cgroup_cpus=quota(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        gpus=gpus(),
+        system=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+    )
 
 
 def gpus() -> list[str]:

@@ -19,7 +19,9 @@ from compressor.artifact import metadata, providers
 from compressor.artifact.session import Artifact, load
 from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.document import Benchmark, Measured, ModelFacts, Row
 from compressor.errors import CompressorError, ProviderError
+from compressor.files import checked
 from compressor.packages import versions
 from compressor.progress import Progress
 
@@ -40,8 +42,8 @@ class Cell:
     size: int
 
 
-def describe(files: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """What each file (by label) says of itself: `name`, `role`, `precision`, `bytes`, `macs`, `params`, `size` …
+def describe(files: dict[str, Path]) -> dict[str, ModelFacts]:
+    """What each file (by label) says of itself.
 
     A file without the metadata that `compress export` writes is measured all the same, when its input says its size.
 
@@ -51,20 +53,20 @@ def describe(files: dict[str, Path]) -> dict[str, dict[str, Any]]:
     return {label: _describe(load(file)) for label, file in files.items()}
 
 
-def _describe(artifact: Artifact) -> dict[str, Any]:
-    facts: dict[str, Any] = {"bytes": artifact.path.stat().st_size, "batch": artifact.batch}
-    keys = ("name", "role", "precision", "macs", "params", "temperature")
+def _describe(artifact: Artifact) -> ModelFacts:
+    own, batch = artifact.path.stat().st_size, artifact.batch
     shape = artifact.input_shape
     foreign = metadata.KEY not in artifact.session.get_modelmeta().custom_metadata_map
     if foreign and len(shape) == 4 and all(isinstance(side, int) for side in shape[2:]):
-        return facts | dict.fromkeys(keys) | {"size": shape[3]}
+        return ModelFacts(bytes=own, batch=batch, size=int(shape[3]))  # type: ignore[arg-type]  # numbers, as just seen
     about = artifact.metadata
-    return facts | {key: getattr(about, key) for key in keys} | {"size": about.preprocessing.size}
+    return ModelFacts(
+        bytes=own, batch=batch, name=about.name, role=about.role, precision=about.precision, macs=about.macs,
+        params=about.params, temperature=about.temperature, size=about.preprocessing.size,
+    )  # fmt: skip
 
 
-def cells(
-    files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, dict[str, Any]] | None = None
-) -> list[Cell]:
+def cells(files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, ModelFacts] | None = None) -> list[Cell]:
     """Every file (by label) × provider × batch × threads; `facts` as `describe` gives them.
 
     A file with a frozen batch is measured at that batch alone.
@@ -79,10 +81,10 @@ def cells(
     facts = facts or describe(files)
     found = []
     for label, file in files.items():
-        frozen = facts[label]["batch"]
+        frozen = facts[label].batch
         combinations = itertools.product(chosen, [frozen] if frozen else config.batches, config.threads)
         for provider, batch, threads in combinations:
-            size = facts[label]["size"]
+            size = facts[label].size
             found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads, size=size))
     return found
 
@@ -93,20 +95,18 @@ def default_providers() -> list[str]:
     return ["cpu"] + (["cuda"] if "cuda" in here else [])
 
 
-def reference(facts: dict[str, dict[str, Any]]) -> str:
+def reference(facts: dict[str, ModelFacts]) -> str:
     """The label that the others are compared with: the fp32 student, else the first file."""
-    students = [label for label, f in facts.items() if f["role"] == "student" and f["precision"] == "fp32"]
+    students = [label for label, f in facts.items() if f.role == "student" and f.precision == "fp32"]
     return (students or list(facts))[0]
 
 
-def measure(
-    todo: list[Cell], config: BenchmarkConfig, progress: Progress, against: str | None = None
-) -> list[dict[str, Any]]:
+def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, against: str | None = None) -> list[Row]:
     """One row per cell, with its ratio to the row of `against` (the first label) of the same combination.
 
-    The cells of a combination take turns, so that whatever the machine does hits all alike. After `config.processes` rounds those
-    comparisons that are undecided, or wider than `config.half_width`, go on, each together with its reference, up to
-    `config.max_processes`.
+    The cells of a combination take turns, so that whatever the machine does hits all alike. After
+    `config.processes` rounds those comparisons that are undecided, or wider than `config.half_width`, go on, each
+    together with its reference, up to `config.max_processes`.
 
     Raises:
         ProviderError: a provider took no node, or could not start.
@@ -132,8 +132,12 @@ def measure(
     for cell in todo:
         other = pairs[cell]
         ratio = session.ratio(cell, other) if other else None
-        row = rows.summarise(cell.label, cell.provider, cell.threads, session.answers[cell])
-        found.append(row | {"ratio": rows.ratio_entry(against, ratio), "remeasured": session.remeasured[cell]})
+        found.append(
+            rows.summarise(
+                cell.label, cell.provider, cell.threads, session.answers[cell],
+                ratio=rows.ratio_entry(against, ratio), remeasured=session.remeasured[cell],
+            )
+        )  # fmt: skip
     return found
 
 
@@ -150,7 +154,7 @@ class _Session:
     """The rounds so far: per cell one answer for each round it took part in, from the first on."""
 
     config: BenchmarkConfig
-    answers: dict[Cell, list[dict[str, Any]]]
+    answers: dict[Cell, list[Measured]]
     remeasured: dict[Cell, int] = field(init=False)
     """Processes of a cell that were measured again because something disturbed them."""
     busy: bool = False
@@ -162,19 +166,19 @@ class _Session:
     def round(self, todo: list[Cell], bar: Any) -> None:
         """One process per cell. A disturbed round is measured again, whole: its processes are compared in pairs."""
         found = self._once(todo, bar)
-        if not self.busy and any(answer["noisy"] for answer in found.values()):
+        if not self.busy and any(answer.noisy for answer in found.values()):
             found = self._once(todo, None)
-            self.busy = any(answer["noisy"] for answer in found.values())
+            self.busy = any(answer.noisy for answer in found.values())
             for cell in todo:
                 self.remeasured[cell] += 1
         for cell, answer in found.items():
             self.answers[cell].append(answer)
 
-    def _once(self, todo: list[Cell], bar: Any) -> dict[Cell, dict[str, Any]]:
+    def _once(self, todo: list[Cell], bar: Any) -> dict[Cell, Measured]:
         groups: dict[tuple[str, int, int], list[Cell]] = {}
         for cell in todo:
             groups.setdefault((cell.provider, cell.batch, cell.threads), []).append(cell)
-        found: dict[Cell, dict[str, Any]] = {}
+        found: dict[Cell, Measured] = {}
         for (provider, batch, _), group in groups.items():
             found |= together(group, self.config)
             if bar:
@@ -189,27 +193,26 @@ class _Session:
     def ratio(self, cell: Cell, other: Cell) -> compare.Ratio:
         """Over the rounds that both took part in: every cell starts in the first and never comes back."""
         both = min(len(self.answers[cell]), len(self.answers[other]))
-        samples = [[answer["samples_ms"] for answer in self.answers[c][:both]] for c in (other, cell)]
+        samples = [[answer.samples_ms for answer in self.answers[c][:both]] for c in (other, cell)]
         return compare.compare(*samples)
 
 
-def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress) -> dict[str, Any]:
+def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress) -> Benchmark:
     """`benchmark.json`: one row per file × provider × batch × threads, with raw samples, host and versions."""
     facts = describe(files)
     against = reference(facts)
     if not config.providers:
         config = config.model_copy(update={"providers": _startable(cells(files, config, facts), config, progress)})
     measured = measure(cells(files, config, facts), config, progress, against)
-    return {
-        "schema_version": 1,
-        "reference": against,
-        "models": facts,
-        "rows": measured,
-        "warnings": rows.warnings(measured),
-        "host": host.fingerprint(),
-        "versions": versions(),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return Benchmark(
+        reference=against,
+        models=facts,
+        rows=measured,
+        warnings=rows.warnings(measured),
+        host=host.fingerprint(),
+        versions=versions(),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _startable(todo: list[Cell], config: BenchmarkConfig, progress: Progress) -> list[str]:
@@ -227,7 +230,7 @@ def _startable(todo: list[Cell], config: BenchmarkConfig, progress: Progress) ->
     return found
 
 
-def together(group: list[Cell], config: BenchmarkConfig) -> dict[Cell, dict[str, Any]]:
+def together(group: list[Cell], config: BenchmarkConfig) -> dict[Cell, Measured]:
     """One fresh process per cell, all alive at once and running in turns, one at a time.
 
     A machine's clocks and neighbours change its speed within fractions of a second (docs/log.md): cells that are
@@ -236,7 +239,7 @@ def together(group: list[Cell], config: BenchmarkConfig) -> dict[Cell, dict[str,
     return take_turns([partial(Child, cell, config) for cell in group])
 
 
-def take_turns(makers: Sequence[Callable[[], Child]]) -> dict[Cell, dict[str, Any]]:
+def take_turns(makers: Sequence[Callable[[], Child]]) -> dict[Cell, Measured]:
     """Makes the children, lets them run in turns until all have enough, and ends them."""
     children: list[Child] = []
     try:
@@ -276,21 +279,20 @@ class Child:
 
     def ready(self) -> None:
         """Waits until it is loaded and warm. Raises what it failed with."""
-        self._told()
+        self._read()
 
     def turn(self) -> bool:
         """Lets it run for a moment; whether it wants another turn."""
-        self._say(f"{TURN}\n")
-        self.samples = int(self._told())
+        self._send(f"{TURN}\n")
+        self.samples = int(self._read())
         self.seconds += TURN
         enough = self.samples >= math.ceil(self.config.samples / self.config.processes)
         return self.seconds < (self.config.min_seconds if enough else self.config.max_seconds)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Measured:
         """What it measured."""
-        self._say("\n")
-        found: dict[str, Any] = self._told()["ok"]
-        return found
+        self._send("\n")
+        return checked(self._read()["ok"], Measured, f"the measurement of {self.cell.file}")
 
     def close(self) -> None:
         """Ends it, whatever it is doing."""
@@ -298,7 +300,7 @@ class Child:
         self.process.communicate()
         self.errors.close()
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(text)
@@ -306,7 +308,7 @@ class Child:
         except OSError as error:  # ended while it waited: a machine short of memory takes the idle ones
             raise self._gone() from error
 
-    def _told(self) -> Any:
+    def _read(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         try:

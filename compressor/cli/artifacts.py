@@ -76,7 +76,8 @@ def benchmark(
     document = measuring.benchmark(models or [], config, console, data=data, size=size)
     console.show(screen.benchmark(document))
     found = regression.check(old, document) if old else None
-    console.document(document if found is None else document | {"regressions": found.worse, "notes": found.notes})
+    extra = {} if found is None else {"regressions": found.worse, "notes": found.notes}
+    console.document(document.as_dict() | extra)
     if found is not None:
         console.show(screen.regressions(found))
         if found.worse:

@@ -147,7 +147,7 @@ def export(
     entries = shipping.export_source(source, values, output=output, data=data, progress=console)
     console.show(screen.exports(entries))
     console.document(entries)
-    if not any(entry["file"] for entry in entries):
+    if not any(entry.file for entry in entries):
         raise typer.Exit(1)
 
 

@@ -79,7 +79,7 @@ def doctor(
     from compressor.packages import missing_extras, versions
 
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    found: dict[str, Any] = {"host": host.fingerprint(), "versions": versions(), "cache": str(cache_dir())}
+    found: dict[str, Any] = {"host": host.fingerprint().as_dict(), "versions": versions(), "cache": str(cache_dir())}
     missing = found["missing_extras"] = sorted(missing_extras())
     found["both_onnxruntimes"] = bool(found["versions"]["onnxruntime"] and found["versions"]["onnxruntime-gpu"])
     found["providers"] = None

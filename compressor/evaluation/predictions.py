@@ -43,6 +43,19 @@ class Predictions:
             raise DataError(f"{path} holds no predictions: {error}") from error
 
 
+def saved_at(file: Path) -> Path:
+    """Where the predictions of an exported file lie: `student.int8.onnx` → `student.int8.predictions.npz`."""
+    return file.with_suffix(".predictions.npz")
+
+
+def saved(file: Path) -> Predictions | None:
+    """The predictions stored beside an exported file; None where there are none, or the file is newer."""
+    path = saved_at(file)
+    if not path.is_file() or path.stat().st_mtime < file.stat().st_mtime:
+        return None
+    return Predictions.load(path)
+
+
 Batches = Iterable[tuple[NDArray[np.int64], NDArray[np.uint8]]]
 """(indices, (batch, size, size, 3) uint8) in turn, as `Dataset.pixels` gives them."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from PIL import Image, ImageFilter
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.evaluation import metrics
+from compressor.evaluation.document import ShiftFigures, ShiftRow
+from compressor.evaluation.figures import copied_mistakes, figures
 from compressor.evaluation.predictions import Batches, Logits, Predictions, predict
 from compressor.progress import Progress
 from compressor.seeds import derive_seed
@@ -70,7 +70,7 @@ def damaged(batches: Batches, dataset: Dataset, kind: str, strength: int) -> Ite
 
 def under_shift(
     models: dict[str, tuple[Logits, Preprocessing]], dataset: Dataset, split: str, progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[ShiftRow]:
     """Every model's figures on the split as it is and under each damage: one row per kind and strength.
 
     Args:
@@ -78,8 +78,7 @@ def under_shift(
             copied mistakes are counted.
 
     Returns:
-        rows of `kind` (`none` for the split as it is), `strength`, and `models`: role → `top1`, `nll`, `ece`,
-        `balanced_accuracy`, `per_class`, `copied_mistakes` (None without a teacher).
+        one row for the split as it is (`none`), then one per kind and strength.
     """
     rungs = [("none", 0), *((kind, strength) for kind in KINDS for strength in STRENGTHS)]
     rows = []
@@ -92,18 +91,11 @@ def under_shift(
                 seen[role] = predict(logits, dataset, split, preprocessing, batches=batches)
                 bar.advance(note=f"{kind} {strength or ''} · {role}")
             teacher = seen.get("teacher")
-            figures = {role: _figures(own, teacher if role != "teacher" else None) for role, own in seen.items()}
-            rows.append({"kind": kind, "strength": strength, "models": figures})
+            found = {role: _figures(own, teacher if role != "teacher" else None) for role, own in seen.items()}
+            rows.append(ShiftRow(kind=kind, strength=strength, models=found))
     return rows
 
 
-def _figures(own: Predictions, teacher: Predictions | None) -> dict[str, Any]:
-    labels, logits = own.labels, own.logits
-    return {
-        "top1": metrics.top_k(labels, logits, 1),
-        "nll": metrics.nll(labels, logits),
-        "ece": metrics.ece(labels, logits),
-        "balanced_accuracy": metrics.balanced_accuracy(labels, logits),
-        "per_class": metrics.per_class(labels, logits, logits.shape[1]),
-        "copied_mistakes": metrics.copied_mistakes(labels, teacher.logits, logits) if teacher else None,
-    }
+def _figures(own: Predictions, teacher: Predictions | None) -> ShiftFigures:
+    copied = copied_mistakes(own, teacher) if teacher else None
+    return ShiftFigures(**vars(figures(own)), copied_mistakes=copied)

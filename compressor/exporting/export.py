@@ -23,7 +23,7 @@ from compressor.evaluation.torch_predictor import logits_of
 from compressor.exporting import parity
 from compressor.exporting.clean import plain
 from compressor.exporting.config import ExportConfig
-from compressor.exporting.parity import Parity
+from compressor.exporting.document import Parity
 from compressor.files import replacing
 from compressor.models.checkpoint import Card
 from compressor.progress import Progress

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressor.errors import ParityError
+from compressor.exporting.document import Parity
 
 LIMITS = {"fp32": 1e-3, "fp16": 1e-2}
 """Largest relative error of the logits, per precision."""
@@ -21,21 +20,6 @@ BATCHES = (1, 2, 7)
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(batch, size, size, 3) uint8 → (batch, classes) logits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """How closely a file reproduces the model."""
-
-    max_relative_error: float
-    """max |a − b| / max |a| over all logits of the checked samples."""
-    top1_agreement: float
-    """Share of samples with the same top class."""
-    samples: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For metadata and report."""
-        return asdict(self)
 
 
 def compare(reference: Run, candidate: Run, pixels: NDArray[np.uint8], *, batches: tuple[int, ...]) -> Parity:

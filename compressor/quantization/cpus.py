@@ -44,7 +44,7 @@ def detect(machine: str | None = None, instructions: list[str] | None = None) ->
     machine = (machine or platform.machine()).lower()
     if machine.startswith(("arm", "aarch")):
         return "arm"
-    flags = host.fingerprint()["instructions"] if instructions is None else instructions
+    flags = host.fingerprint().instructions if instructions is None else instructions
     return "x86-vnni" if {"avx512_vnni", "avx_vnni"} & set(flags) else "x86"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from compressor.data.dataset import Dataset, stratified
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Batches, Predictions, predict_artifact
 from compressor.exporting import parity
+from compressor.exporting.document import Parity
 from compressor.exporting.export import write_metadata
-from compressor.exporting.parity import Parity
 from compressor.files import replacing
 from compressor.progress import Progress
 from compressor.quantization import speed
@@ -29,6 +29,7 @@ from compressor.quantization.calibrate import BATCH, METHODS, Calibration
 from compressor.quantization.config import Int8Config
 from compressor.quantization.correct import correct_biases, rank
 from compressor.quantization.cpus import TARGETS, IntegerTypes, detect, runs_here
+from compressor.quantization.document import Int8, Rung, Speed
 from compressor.quantization.graph import WEIGHTED
 from compressor.quantization.quantize import candidates, operators, quantize
 from compressor.quantization.rewrites import prepare
@@ -38,29 +39,6 @@ SAME_SIZE = 0.01
 
 KEPT_PIXELS = 256_000_000
 """Bytes of validation pixels that are held in memory instead of being read for every rung."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One way to make an int8 file, tried."""
-
-    name: str
-    calibration: str
-    bias_correction: bool = False
-    float_nodes: tuple[str, ...] = ()
-    only_weighted: bool = False
-    """Whether all but convolutions and matrix products stayed float."""
-    bytes: int
-    top1: float
-    """On validation, a fraction."""
-    drop: float
-    """Points of top-1 lost against fp32 on validation."""
-    error: float
-    """Relative error of the logits on validation: mean square of the difference over mean square."""
-    within: bool
-    """Whether the drop is within `max_drop`."""
-    speed: dict[str, Any] | None = None
-    """Time over fp32's here, with its interval and verdict; None where it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +53,10 @@ class Outcome:
     """What the file assumes, for metadata and report."""
     parity: Parity | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def document(self) -> Int8:
         """For `int8.json`, `exports.json` and the table."""
-        return {
-            "kept": self.chosen.name if self.chosen else None,
-            "reason": self.reason,
-            **self.about,
-            "rungs": [asdict(rung) for rung in self.rungs],
-        }
+        kept = self.chosen.name if self.chosen else None
+        return Int8(kept=kept, reason=self.reason, rungs=list(self.rungs), **self.about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,13 +250,14 @@ def _try(
     error = float(
         np.square(_centred(seen) - _centred(climbing.fp32)).mean() / np.square(_centred(climbing.fp32)).mean()
     )
-    rung = replace(
-        rung,
-        bytes=path.stat().st_size,
-        top1=top1,
-        drop=drop,
-        error=error if np.isfinite(error) else 1e9,
-        within=drop <= climbing.config.max_drop + 1e-9,
+    rung = rung.model_copy(
+        update={
+            "bytes": path.stat().st_size,
+            "top1": top1,
+            "drop": drop,
+            "error": error if np.isfinite(error) else 1e9,
+            "within": drop <= climbing.config.max_drop + 1e-9,
+        }
     )
     climbing.rungs.append(rung)
     climbing.progress.say(f"int8: {name}: {drop:+.2f} points lost, logits' error {error:.2g}")
@@ -330,10 +305,9 @@ def _choose(climbing: _Climb) -> tuple[Rung | None, str]:
 def _time(climbing: _Climb, rung: Rung) -> Rung:
     climbing.progress.say(f"int8: timing {rung.name} against fp32")
     size = climbing.metadata.preprocessing.size
-    timed = replace(
-        rung,
-        speed=speed.against(climbing.job.fp32, climbing.path(rung), size, climbing.config.processes, climbing.progress),
-    )
+    path, processes = climbing.path(rung), climbing.config.processes
+    measured: Speed = speed.against(climbing.job.fp32, path, size, processes, climbing.progress)
+    timed = rung.model_copy(update={"speed": measured})
     climbing.rungs[climbing.rungs.index(rung)] = timed
     return timed
 
@@ -352,7 +326,7 @@ def _about(climbing: _Climb, chosen: Rung | None) -> dict[str, Any]:
             "float_nodes": len(chosen.float_nodes),
             "only_weighted": chosen.only_weighted,
             "validation_top1": chosen.top1,
-            "speed": chosen.speed,
+            "speed": chosen.speed and chosen.speed.as_dict(),
         }
     return about
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor.benchmarking.compare import BAND, compare
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, measure
 from compressor.progress import Progress
+from compressor.quantization.document import Speed
 
 CALLS = 60
 """Timed calls per process."""
 
 
-def against(fp32: Path, int8: Path, size: int, processes: int, progress: Progress) -> dict[str, Any]:
-    """Time of `int8` over time of `fp32`, one thread, batch 1: `ratio`, `low`, `high`, `verdict`, both medians."""
+def against(fp32: Path, int8: Path, size: int, processes: int, progress: Progress) -> Speed:
+    """Time of `int8` over time of `fp32`, one thread, batch 1."""
     config = BenchmarkConfig(
         processes=processes, samples=max(10, CALLS * processes), warmup_seconds=0.1, min_seconds=1.0, max_seconds=1.5
     )
@@ -24,26 +24,26 @@ def against(fp32: Path, int8: Path, size: int, processes: int, progress: Progres
         for label, file in (("fp32", fp32), ("int8", int8))
     ]
     rows = measure(cells, config, progress)
-    ratio = compare(rows[0]["raw_ms"], rows[1]["raw_ms"])
-    return {
-        "ratio": ratio.value,
-        "low": ratio.low,
-        "high": ratio.high,
-        "verdict": ratio.verdict,
-        "fp32_ms": rows[0]["p50_ms"],
-        "int8_ms": rows[1]["p50_ms"],
-        "processes": processes,
-        "noisy": bool(rows[0]["noisy"] or rows[1]["noisy"]),
-    }
+    ratio = compare(rows[0].raw_ms, rows[1].raw_ms)
+    return Speed(
+        ratio=ratio.value,
+        low=ratio.low,
+        high=ratio.high,
+        verdict=ratio.verdict,
+        fp32_ms=rows[0].p50_ms,
+        int8_ms=rows[1].p50_ms,
+        processes=processes,
+        noisy=bool(rows[0].noisy or rows[1].noisy),
+    )
 
 
-def acceptable(measured: dict[str, Any] | None) -> bool:
+def acceptable(measured: Speed | None) -> bool:
     """Whether it is not slower: not by the verdict, and not by more than the band that counts as the same."""
-    return measured is not None and measured["verdict"] != "slower" and measured["ratio"] <= 1 + BAND
+    return measured is not None and measured.verdict != "slower" and measured.ratio <= 1 + BAND
 
 
-def told(measured: dict[str, Any] | None) -> str:
+def told(measured: Speed | None) -> str:
     """`takes 0.71 of fp32's time (0.68 to 0.74)`."""
     if measured is None:
         return "its speed was not measured"
-    return f"takes {measured['ratio']:.2f} of fp32's time ({measured['low']:.2f} to {measured['high']:.2f})"
+    return f"takes {measured.ratio:.2f} of fp32's time ({measured.low:.2f} to {measured.high:.2f})"

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from compressor.benchmarking import accuracy, rows
+from compressor.benchmarking import rows
+from compressor.benchmarking.document import Benchmark, Row
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
+from compressor.evaluation.figures import copied_mistakes, figures, right
 from compressor.evaluation.predictions import Predictions
-from compressor.files import finite, write_json, write_text
+from compressor.files import checked, finite, read_document, read_documents, read_lines, write_json, write_text
 from compressor.progress import log
+from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.reporting import examples, headline, html, mistakes, tables
+from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Helped, Model, Report, RunEntry, Timing
 from compressor.runfolder import RunFolder
+from compressor.runnote import Epoch, StageNote
 
 QUANTILES = 51
 """Points that a latency's distribution is drawn from: every 2 %."""
 
 
-def write(run: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A finished stage, as read from its folder."""
+
+    folder: Path
+    note: StageNote
+    predictions: Predictions
+    """On test."""
+    epochs: list[Epoch]
+    """Empty where it was not trained in the run."""
+
+    @property
+    def name(self) -> str:
+        """Its architecture's."""
+        return self.note.architecture.name
+
+
+def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
     """Builds the report and writes `report.json`, `.md`, `.csv` and, where jinja2 is there, `report.html`.
 
     With the dataset at hand, pictures on which student and teacher disagree are stored in the run first, so that
@@ -35,153 +57,150 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
     write_text(run.path / "report.md", tables.render(report))
     write_text(run.path / "report.csv", headline.csv(report))
     try:
-        write_text(run.path / "report.html", html.render(report, examples.embedded(run, report["examples"])))
+        write_text(run.path / "report.html", html.render(report, examples.embedded(run, report.examples)))
     except MissingExtraError as error:
         log.warning("report.html was not written: %s", error)
     return report
 
 
 def _collect(run: RunFolder, dataset: Dataset) -> None:
-    teacher, student = mistakes.teacher(run), mistakes.shipped(run)
+    teacher, student = run.teacher(), run.shipped()
     if teacher and student:
         seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
         examples.collect(run, dataset, *seen)
 
 
-def build(run: RunFolder) -> dict[str, Any]:
+def build(run: RunFolder) -> Report:
     """The report of a run, as far as it has come.
 
     Raises:
-        CompressorError: no stage is finished yet.
+        CompressorError: no stage is finished yet, or one of the run's files is damaged.
     """
-    stages = run.stages()
-    if not stages:
-        raise CompressorError(f"run '{run.path}' has no finished stage yet; nothing to report")
+    stages = [_read(run, folder) for folder in run.stages()]
     note = run.read()
-    predictions = {folder: Predictions.load(folder / "predictions.npz") for folder in stages}
-    cards = {folder: _json(folder / "model.json") for folder in stages}
-    teacher = next((f for f in stages if cards[f]["role"] == "teacher"), None)
-    models = [_model(f, cards[f], predictions[f], predictions[teacher] if teacher else None) for f in stages]
-    benchmark = _json(run.benchmark) if run.benchmark.is_file() else {"rows": [], "host": note.get("host")}
-    shipped = _json(run.student.with_suffix(".json")) if run.student.with_suffix(".json").is_file() else None
-    report = {
-        "schema_version": 1,
-        "run": {k: note.get(k) for k in ("name", "command", "status", "created", "finished", "recipe")},
-        "dataset": {**note["dataset"], "classes": note["dataset"]["classes"]},
-        "models": models,
-        "exports": _json(run.exports) if run.exports.is_file() else [],
-        "int8": _json(run.int8) if run.int8.is_file() else None,
-        "benchmark": [_timing(row) for row in benchmark["rows"]],
-        "shipped_seed": shipped["seed"] if shipped else None,
-        "help": _help(cards, predictions),
-        "errors": _errors(note["dataset"]["classes"], stages, cards, predictions),
-        "reliability": mistakes.reliability(run),
-        "confusion": mistakes.confusion(run, note["dataset"]["classes"]),
-        "examples": examples.stored(run),
-        "benchmark_models": benchmark.get("models"),
-        "verdicts": benchmark.get("verdicts", []),
-        "curves": [_curve(f, cards[f]) for f in stages if (f / "metrics.jsonl").is_file()],
-        "host": benchmark["host"],
-        "versions": note.get("versions"),
-    }
-    report["warnings"] = _warnings(report)
-    result: dict[str, Any] = finite(report)
-    return result
+    if not stages or note.dataset is None:
+        raise CompressorError(f"run '{run.path}' has no finished stage yet; nothing to report")
+    classes = note.dataset.classes
+    teacher = next((stage for stage in stages if stage.note.role == "teacher"), None)
+    benchmark = read_document(run.benchmark, Benchmark) if run.benchmark.is_file() else None
+    report = Report(
+        run=RunEntry(**note.model_dump(include=set(RunEntry.model_fields))),
+        dataset=note.dataset,
+        models=[_model(stage, teacher) for stage in stages],
+        exports=read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else [],
+        int8=read_document(run.int8, Int8) if run.int8.is_file() else None,
+        benchmark=[_timing(row) for row in benchmark.rows] if benchmark else [],
+        shipped_seed=run.shipped_seed(),
+        help=_help(stages),
+        errors=_errors(classes, stages),
+        reliability=mistakes.reliability(run),
+        confusion=mistakes.confusion(run, classes),
+        examples=examples.stored(run),
+        benchmark_models=benchmark.models if benchmark else None,
+        verdicts=benchmark.verdicts if benchmark else [],
+        curves=[
+            Curve(role=stage.note.role, name=stage.name, seed=stage.note.seed, epochs=stage.epochs)
+            for stage in stages
+            if (stage.folder / "metrics.jsonl").is_file()
+        ],
+        host=benchmark.host if benchmark else note.host,
+        versions=note.versions,
+    )
+    report = report.model_copy(update={"warnings": _warnings(report)})
+    # As it will be read again: a figure that JSON can't hold is null here, too.
+    return checked(finite(report), Report, run.path)
 
 
-def _model(folder: Path, card: dict[str, Any], own: Predictions, teacher: Predictions | None) -> dict[str, Any]:
-    row = {
-        "role": card["role"],
-        "name": card["architecture"]["name"],
-        "seed": card["seed"],
-        "stage": folder.parent.name,
-        "params": card["params"],
-        "macs": card["macs"],
-        **metrics.summary(own.labels, own.logits),
-        "temperature": card["temperature"],
-        "ece_calibrated": metrics.ece(own.labels, own.logits, temperature=card["temperature"] or 1.0),
-        "balanced_accuracy": metrics.balanced_accuracy(own.labels, own.logits),
-        "teacher_agreement": None,
-        "copied_mistakes": None,
-        "validation": card["validation"],
-        "train_seconds": card["train_seconds"],
-        "images_per_second": card["images_per_second"],
-        "data_wait_share": _waited(folder),
-        "weights": card["origin"],
-        "bytes": (folder / "weights.safetensors").stat().st_size,
-    }
-    if teacher is not None and card["role"] != "teacher" and np.array_equal(teacher.ids, own.ids):
-        row["teacher_agreement"] = metrics.agreement(teacher.logits, own.logits)
-        row["copied_mistakes"] = metrics.copied_mistakes(own.labels, teacher.logits, own.logits)
-    return row
+def _read(run: RunFolder, folder: Path) -> Stage:
+    return Stage(
+        folder=folder,
+        note=run.stage_note(folder),
+        predictions=Predictions.load(folder / "predictions.npz"),
+        epochs=read_lines(folder / "metrics.jsonl", Epoch),
+    )
 
 
-def _waited(folder: Path) -> float | None:
+def _model(stage: Stage, teacher: Stage | None) -> Model:
+    note, own = stage.note, stage.predictions
+    seen = figures(own, note.temperature or 1.0)
+    other = teacher.predictions if teacher and note.role != "teacher" else None
+    if other is not None and not np.array_equal(other.ids, own.ids):
+        other = None
+    return Model(
+        role=note.role,
+        name=stage.name,
+        seed=note.seed,
+        stage=stage.folder.parent.name,
+        params=note.params,
+        macs=note.macs,
+        top1=seen.top1,
+        top5=seen.top5,
+        nll=seen.nll,
+        ece=seen.ece,
+        temperature=note.temperature,
+        ece_calibrated=seen.ece_calibrated,
+        balanced_accuracy=seen.balanced_accuracy,
+        teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,
+        copied_mistakes=copied_mistakes(own, other) if other else None,
+        validation=note.validation,
+        train_seconds=note.train_seconds,
+        images_per_second=note.images_per_second,
+        data_wait_share=_waited(stage.epochs),
+        weights=note.origin,
+        bytes=(stage.folder / "weights.safetensors").stat().st_size,
+    )
+
+
+def _waited(epochs: list[Epoch]) -> float | None:
     """The share of its training that a model spent waiting for data; None when it was not trained here."""
-    path = folder / "metrics.jsonl"
-    epochs = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    seconds = sum(e["seconds"] for e in epochs)
-    return sum(e["seconds"] * e["data_wait_share"] for e in epochs) / seconds if seconds else None
+    seconds = sum(e.seconds for e in epochs)
+    return sum(e.seconds * e.data_wait_share for e in epochs) / seconds if seconds else None
 
 
-def _help(cards: dict[Path, Any], predictions: dict[Path, Predictions]) -> dict[str, Any] | None:
+def _help(stages: list[Stage]) -> Help | None:
     """What the teacher was worth: student − baseline on test, paired by seed and sample; None without both."""
-    right: dict[str, dict[int, Any]] = {"student": {}, "baseline": {}}
-    for folder, card in cards.items():
-        if card["role"] in right:
-            right[card["role"]][card["seed"]] = accuracy.right(predictions[folder])
-    seeds = sorted(right["student"].keys() & right["baseline"].keys())
+    found: dict[str, dict[int | None, NDArray[np.bool_]]] = {"student": {}, "baseline": {}}
+    for stage in stages:
+        if stage.note.role in found:
+            found[stage.note.role][stage.note.seed] = right(stage.predictions)
+    seeds = sorted(seed for seed in found["student"].keys() & found["baseline"].keys() if seed is not None)
     if not seeds:
         return None
-    student, baseline = (np.stack([right[role][s] for s in seeds]) for role in ("student", "baseline"))
+    student, baseline = (np.stack([found[role][s] for s in seeds]) for role in ("student", "baseline"))
     gain = metrics.paired_gain(student, baseline)
-    verdict = "helped" if gain["low"] > 0 else "hurt" if gain["high"] < 0 else "no difference"
-    return {
-        "seeds": seeds,
-        "top1_gain": [float(v) for v in student.mean(axis=1) - baseline.mean(axis=1)],
-        "top1_gain_mean": gain["mean"],
-        "interval": [gain["low"], gain["high"]],
-        "mcnemar_p": [metrics.mcnemar(a, b) for a, b in zip(student, baseline, strict=True)],
-        "verdict": verdict,
-    }
+    verdict: Helped = "helped" if gain["low"] > 0 else "hurt" if gain["high"] < 0 else "no difference"
+    return Help(
+        seeds=seeds,
+        top1_gain=[float(v) for v in student.mean(axis=1) - baseline.mean(axis=1)],
+        top1_gain_mean=gain["mean"],
+        interval=(gain["low"], gain["high"]),
+        mcnemar_p=[metrics.mcnemar(a, b) for a, b in zip(student, baseline, strict=True)],
+        verdict=verdict,
+    )
 
 
-def _errors(
-    classes: list[str], stages: list[Path], cards: dict[Path, Any], predictions: dict[Path, Predictions]
-) -> dict[str, Any]:
+def _errors(classes: list[str], stages: list[Stage]) -> Errors:
     """Per-class accuracy, one entry per model, in the order of `classes`."""
-    return {
-        "classes": classes,
-        "models": [
-            {
-                "role": cards[f]["role"],
-                "name": cards[f]["architecture"]["name"],
-                "seed": cards[f]["seed"],
-                "per_class": metrics.per_class(predictions[f].labels, predictions[f].logits, len(classes)),
-            }
-            for f in stages
-        ],
-    }
+    models = []
+    for stage in stages:
+        own = stage.predictions
+        accuracies = metrics.per_class(own.labels, own.logits, len(classes))
+        models.append(ClassErrors(role=stage.note.role, name=stage.name, seed=stage.note.seed, per_class=accuracies))
+    return Errors(classes=classes, models=models)
 
 
-def _curve(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
-    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {"role": card["role"], "name": card["architecture"]["name"], "seed": card["seed"], "epochs": epochs}
-
-
-def _timing(row: dict[str, Any]) -> dict[str, Any]:
+def _timing(row: Row) -> Timing:
     """A benchmark row with its samples as quantiles, which the plots are drawn from."""
-    samples = np.concatenate(row["raw_ms"])
-    quantiles = [float(v) for v in np.quantile(samples, np.linspace(0, 1, QUANTILES))]
-    return {k: v for k, v in row.items() if k != "raw_ms"} | {"quantiles_ms": quantiles}
+    quantiles = np.quantile(np.concatenate(row.raw_ms), np.linspace(0, 1, QUANTILES))
+    return Timing(**{k: v for k, v in vars(row).items() if k != "raw_ms"}, quantiles_ms=[float(v) for v in quantiles])
 
 
-def _warnings(report: dict[str, Any]) -> list[str]:
+def _warnings(report: Report) -> list[str]:
     """What a reader must know before trusting the result."""
     found = []
     top1: dict[str, float] = {}
     for role in ("teacher", "baseline", "student"):
-        values = [m["top1"] for m in report["models"] if m["role"] == role]
+        values = [m.top1 for m in report.models if m.role == role]
         if values:
             top1[role] = float(np.mean(values))
     if "teacher" in top1 and "baseline" in top1 and top1["teacher"] <= top1["baseline"]:
@@ -189,18 +208,14 @@ def _warnings(report: dict[str, Any]) -> list[str]:
             f"The teacher ({top1['teacher']:.3f}) is no better than the baseline ({top1['baseline']:.3f}): "
             "it has little to teach. Train it longer, use pretrained weights, or take a stronger one."
         )
-    if report["help"] and report["help"]["verdict"] == "hurt":
+    if report.help and report.help.verdict == "hurt":
         found.append(
-            f"The teacher hurt: {100 * report['help']['top1_gain_mean']:+.1f} points against the same student "
+            f"The teacher hurt: {100 * report.help.top1_gain_mean:+.1f} points against the same student "
             "without it. Try another objective (docs/objectives.md), or ship the baseline."
         )
-    for model in report["models"]:
-        if model["role"] == "teacher" and model["weights"] == "scratch":
+    for model in report.models:
+        if model.role == "teacher" and model.weights == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
-    if report["int8"] and report["int8"]["kept"] is None:
-        found.append(f"No int8 file was made: {report['int8']['reason']}.")
-    return found + rows.warnings(report["benchmark"])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    if report.int8 and report.int8.kept is None:
+        found.append(f"No int8 file was made: {report.int8.reason}.")
+    return found + rows.warnings(report.benchmark)

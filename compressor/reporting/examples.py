@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from compressor.artifact.session import softmax
 from compressor.data.dataset import Dataset
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.files import write_json
+from compressor.files import read_documents, write_json
+from compressor.reporting.document import Example, Picture
 from compressor.runfolder import RunFolder
 
 COUNT = 12
@@ -22,7 +23,7 @@ SIDE = 96
 """Longest side of a stored picture, pixels."""
 
 
-def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Predictions) -> list[dict[str, Any]]:
+def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Predictions) -> list[Example]:
     """Writes `examples/` with up to 12 pictures and `examples.json`, and gives what is in it.
 
     Two thirds are the teacher's right answers that the student misses, the rest the other way round (or neither
@@ -31,15 +32,16 @@ def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Pre
     folder = run.path / "examples"
     shutil.rmtree(folder, ignore_errors=True)
     index_of = {name: i for i, name in enumerate(dataset.ids)}
-    found: list[dict[str, Any]] = []
+    found: list[Example] = []
     for row in choose(teacher, student):
         name = str(student.ids[row])
         if name not in index_of:
             continue
         folder.mkdir(exist_ok=True)
         picture = _save(dataset.read(index_of[name]), folder / f"{len(found):02d}")
-        found.append({"id": name, "image": f"examples/{picture}", **_said(dataset.classes, teacher, student, row)})
-    write_json(run.path / "examples.json", found)
+        answers = _answers(dataset.classes, teacher, student, row)
+        found.append(Example(id=name, image=f"examples/{picture}", **answers))
+    write_json(run.examples, found)
     return found
 
 
@@ -47,11 +49,11 @@ def choose(teacher: Predictions, student: Predictions, count: int = COUNT) -> li
     """Rows of the predictions to show; see `collect`. None where the two did not see the same images."""
     if not np.array_equal(teacher.ids, student.ids):
         return []
-    labels, said, taught = student.labels, student.logits.argmax(axis=1), teacher.logits.argmax(axis=1)
+    labels, answered, taught = student.labels, student.logits.argmax(axis=1), teacher.logits.argmax(axis=1)
     sure = softmax(student.logits).max(axis=1)
     by_class = metrics.per_class(labels, student.logits, student.logits.shape[1])
-    missed = np.flatnonzero((taught == labels) & (said != labels))
-    others = np.flatnonzero((taught != said) & (taught != labels))
+    missed = np.flatnonzero((taught == labels) & (answered != labels))
+    others = np.flatnonzero((taught != answered) & (taught != labels))
     chosen: list[int] = []
     for pool, wanted in ((missed, count - min(count // 3, len(others))), (others, count)):
         turns: dict[int, int] = {}
@@ -64,7 +66,7 @@ def choose(teacher: Predictions, student: Predictions, count: int = COUNT) -> li
     return chosen
 
 
-def _said(classes: list[str], teacher: Predictions, student: Predictions, row: int) -> dict[str, Any]:
+def _answers(classes: list[str], teacher: Predictions, student: Predictions, row: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"label": classes[int(student.labels[row])]}
     for who, seen in (("teacher", teacher), ("student", student)):
         probabilities = softmax(seen.logits[row])
@@ -73,7 +75,7 @@ def _said(classes: list[str], teacher: Predictions, student: Predictions, row: i
     return answer
 
 
-def _save(image: Image.Image, stem: Any) -> str:
+def _save(image: Image.Image, stem: Path) -> str:
     """A small picture is kept as it is (PNG); a larger one is scaled down to a JPEG of about 4 KB."""
     if max(image.size) <= SIDE:
         path = stem.with_suffix(".png")
@@ -85,20 +87,18 @@ def _save(image: Image.Image, stem: Any) -> str:
     return str(path.name)
 
 
-def stored(run: RunFolder) -> list[dict[str, Any]]:
+def stored(run: RunFolder) -> list[Example]:
     """What `collect` left in the run; nothing where it was not there."""
-    path = run.path / "examples.json"
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return found
+    return read_documents(run.examples, Example) if run.examples.is_file() else []
 
 
-def embedded(run: RunFolder, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def embedded(run: RunFolder, found: list[Example]) -> list[Picture]:
     """The examples with each picture as a data URI; one whose file is gone is left out."""
     answer = []
     for entry in found:
-        path = run.path / entry["image"]
+        path = run.path / entry.image
         if path.is_file():
             kind = "png" if path.suffix == ".png" else "jpeg"
             data = base64.b64encode(path.read_bytes()).decode()
-            answer.append(entry | {"source": f"data:image/{kind};base64,{data}"})
+            answer.append(Picture(**vars(entry), source=f"data:image/{kind};base64,{data}"))
     return answer

@@ -10,82 +10,84 @@ from typing import Any
 import numpy as np
 
 from compressor.benchmarking.rows import combination
+from compressor.reporting.document import Model, Report, Timing
 
 COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Line:
     """One row; None is what was not measured."""
 
     label: str
     model: str
-    top1: float | None
-    top1_std: float | None
-    params: int | None
-    bytes: int | None
-    p50_ms: float | None
-    peak_rss_mb: float | None
+    top1: float | None = None
+    top1_std: float | None = None
+    """Over seeds; None for a single one."""
+    params: int | None = None
+    bytes: int | None = None
+    p50_ms: float | None = None
+    peak_rss_mb: float | None = None
 
 
-def rows(report: dict[str, Any]) -> list[Figures]:
+ORDER = ("teacher", "assistant", "baseline", "student")
+
+
+def rows(report: Report) -> list[Line]:
     """Teacher, assistants, baseline, student and every file exported from the student.
 
     A role with several seeds is one row with mean and standard deviation. Latency and memory are of the
     ONNX file, on the first measured provider, at the first batch and thread count.
     """
-    found = []
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for model in report["models"]:
-        groups.setdefault((model["role"], model["stage"]), []).append(model)
-    order = {"teacher": 0, "assistant": 1, "baseline": 2, "student": 3}
-    for (role, stage), models in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1])):
-        file = next(
-            (e for e in report["exports"] if e["role"] == role and e["file"].startswith(f"stages/{stage}/")), None
-        )
-        timing = _timing(report, file["file"]) if file else {}
-        top1 = [m["top1"] for m in models]
-        found.append(
-            Figures(
-                label=role,
-                model=models[0]["name"],
-                top1=float(np.mean(top1)),
-                top1_std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
-                params=models[0]["params"],
-                bytes=file["bytes"] if file else models[0]["bytes"],
-                p50_ms=timing.get("p50_ms"),
-                peak_rss_mb=timing.get("peak_rss_mb"),
-            )
-        )
-    for entry in report["exports"]:
-        if entry["role"] == "student":
-            timing = _timing(report, entry["file"])
+    groups: dict[tuple[str, str], list[Model]] = {}
+    for model in report.models:
+        groups.setdefault((model.role, model.stage), []).append(model)
+    ranked = sorted(groups.items(), key=lambda item: (ORDER.index(item[0][0]), item[0][1]))
+    found = [_trained(report, role, stage, models) for (role, stage), models in ranked]
+    for entry in report.exports:
+        if entry.role == "student" and entry.file is not None:
+            timing = _timing(report, entry.file)
             found.append(
-                Figures(
+                Line(
                     label="exported",
-                    model=entry["file"],
-                    top1=entry["top1"],
-                    top1_std=None,
-                    params=None,
-                    bytes=entry["bytes"],
-                    p50_ms=timing.get("p50_ms"),
-                    peak_rss_mb=timing.get("peak_rss_mb"),
+                    model=entry.file,
+                    top1=entry.top1,
+                    bytes=entry.bytes,
+                    p50_ms=timing.p50_ms if timing else None,
+                    peak_rss_mb=timing.peak_rss_mb if timing else None,
                 )
             )
     return found
 
 
-def cells(figures: list[Figures]) -> list[tuple[str, ...]]:
-    """The rows as text, each figure with its ratio to the teacher's in brackets."""
-    teacher = figures[0] if figures and figures[0].label == "teacher" else None
+def _trained(report: Report, role: str, stage: str, models: list[Model]) -> Line:
+    """The row of one stage, over its seeds."""
+    files = [e for e in report.exports if e.role == role and e.file and e.file.startswith(f"stages/{stage}/")]
+    timing = _timing(report, files[0].file) if files else None
+    top1 = [m.top1 for m in models]
+    return Line(
+        label=role,
+        model=models[0].name,
+        top1=float(np.mean(top1)),
+        top1_std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
+        params=models[0].params,
+        bytes=files[0].bytes if files else models[0].bytes,
+        p50_ms=timing.p50_ms if timing else None,
+        peak_rss_mb=timing.peak_rss_mb if timing else None,
+    )
 
-    def ratio(value: float | None, of: float | None, row: Figures) -> str:
+
+def cells(found: list[Line]) -> list[tuple[str, ...]]:
+    """The rows as text, each figure with its ratio to the teacher's in brackets."""
+    teacher = found[0] if found and found[0].label == "teacher" else None
+
+    def ratio(value: float | None, of: float | None, row: Line) -> str:
         if value is None or not of or row is teacher:
             return ""
         return f" ({value / of:.2f}×)"
 
     lines: list[tuple[str, ...]] = []
-    for row in figures:
+    for row in found:
         top1 = "–" if row.top1 is None else f"{row.top1:.3f}"
         if row.top1_std is not None:
             top1 += f" ± {row.top1_std:.3f}"
@@ -105,39 +107,41 @@ def cells(figures: list[Figures]) -> list[tuple[str, ...]]:
     return lines
 
 
-def help_line(report: dict[str, Any]) -> str | None:
+def help_line(report: Report) -> str | None:
     """One sentence on what the teacher was worth, with its sign; None without a baseline."""
-    helped = report["help"]
+    helped = report.help
     if helped is None:
         return None
-    gain = 100 * helped["top1_gain_mean"]
-    low, high = (100 * v for v in helped["interval"])
-    seeds = f"{len(helped['seeds'])} seeds" if len(helped["seeds"]) > 1 else "one seed"
-    said = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}[helped["verdict"]]
+    gain = 100 * helped.top1_gain_mean
+    low, high = (100 * v for v in helped.interval)
+    seeds = f"{len(helped.seeds)} seeds" if len(helped.seeds) > 1 else "one seed"
+    verdicts = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}
     return (
         f"The teacher's help was worth {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
-        f"{seeds}, {report['dataset']['test']} images). {said}."
+        f"{seeds}, {report.dataset.test} images). {verdicts[helped.verdict]}."
     )
 
 
-def measured_on(report: dict[str, Any]) -> str | None:
+def measured_on(report: Report) -> str | None:
     """Where and how the latency column was measured."""
-    if not report["benchmark"]:
+    if not report.benchmark:
         return None
-    row = report["benchmark"][0]
-    cpu = (report["host"] or {}).get("cpu") or "unknown CPU"
-    return f"Latency of the ONNX file: onnxruntime, {combination(row)}, {cpu}. A baseline has the student's architecture, so its size and speed, too."
+    cpu = (report.host.cpu if report.host else None) or "unknown CPU"
+    return (
+        f"Latency of the ONNX file: onnxruntime, {combination(report.benchmark[0])}, {cpu}. "
+        "A baseline has the student's architecture, so its size and speed, too."
+    )
 
 
-def _timing(report: dict[str, Any], file: str) -> dict[str, Any]:
-    return next((row for row in report["benchmark"] if row["file"] == file), {})
+def _timing(report: Report, file: str | None) -> Timing | None:
+    return next((row for row in report.benchmark if row.file == file), None)
 
 
-def csv(report: dict[str, Any]) -> str:
+def csv(report: Report) -> str:
     """`report.csv`: models, exported files and benchmark rows, one table; `kind` says which, cells are empty elsewhere."""
-    lines: list[dict[str, Any]] = [{"kind": "model", **model} for model in report["models"]]
-    lines += [{"kind": "export", **entry} for entry in report["exports"]]
-    lines += [{"kind": "benchmark", **row} for row in report["benchmark"]]
+    lines = [{"kind": "model", **model.as_dict()} for model in report.models]
+    lines += [{"kind": "export", **entry.as_dict()} for entry in report.exports]
+    lines += [{"kind": "benchmark", **row.as_dict()} for row in report.benchmark]
     plain = [_flat(line) for line in lines]
     columns = list(dict.fromkeys(key for line in plain for key in line))
     out = io.StringIO()

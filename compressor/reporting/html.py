@@ -8,26 +8,28 @@ from typing import Any
 
 from compressor.packages import require
 from compressor.reporting import headline, plots, tables
+from compressor.reporting.document import Model, Picture, Report
+from compressor.runnote import Host
 
 
-def render(report: dict[str, Any], examples: list[dict[str, Any]] | None = None) -> str:
+def render(report: Report, examples: list[Picture] | None = None) -> str:
     """The report as HTML; `examples` as `examples.embedded` gives them. Raises MissingExtraError without jinja2."""
     return page(
         "report.html",
         report=report,
-        cards=cards(report),
+        tiles=tiles(report),
         chain=chain(report),
         headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
         remarks=[t for t in (headline.measured_on(report), headline.help_line(report)) if t],
-        verdicts=report["verdicts"],
+        verdicts=report.verdicts,
         plots=plots.plots(report),
         examples=examples or [],
         sections=[
-            ("Models", tables.MODEL_COLUMNS, tables.model_lines(report)),
-            ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report)),
-            ("Benchmark", tables.BENCHMARK_COLUMNS, tables.benchmark_lines(report)),
+            ("Models", tables.MODEL_COLUMNS, tables.model_lines(report.models)),
+            ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report.exports)),
+            ("Benchmark", tables.BENCHMARK_COLUMNS, tables.benchmark_lines(report.benchmark)),
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
-             tables.accuracy_lines(report["benchmark_models"] or {})),
+             tables.accuracy_lines(report.benchmark_models or {})),
             ("Worst classes", *tables.worst_classes(report)),
         ],
         host=host_line(report),
@@ -49,7 +51,7 @@ def page(template: str, **values: Any) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Tile:
     """One headline figure: the teacher's, the shipped file's, and how they compare."""
 
     title: str
@@ -58,7 +60,7 @@ class Card:
     change: str
 
 
-def cards(report: dict[str, Any]) -> list[Card]:
+def tiles(report: Report) -> list[Tile]:
     """Teacher → shipped student: accuracy, latency, size, memory; what was not measured is left out."""
     rows = headline.rows(report)
     teacher = next((r for r in rows if r.label == "teacher"), None)
@@ -69,7 +71,7 @@ def cards(report: dict[str, Any]) -> list[Card]:
     found = []
     if teacher.top1 is not None and student.top1 is not None:
         points = 100 * (student.top1 - teacher.top1)
-        found.append(Card(title="Top-1 on test", before=f"{100 * teacher.top1:.1f} %",
+        found.append(Tile(title="Top-1 on test", before=f"{100 * teacher.top1:.1f} %",
                           after=f"{100 * student.top1:.1f} %", change=f"{points:+.1f} points"))  # fmt: skip
     for title, unit, scale, digits, before, after in (
         ("Latency p50", "ms", 1.0, 2, teacher.p50_ms, student.p50_ms),
@@ -77,35 +79,49 @@ def cards(report: dict[str, Any]) -> list[Card]:
         ("Peak memory", "MB", 1.0, 0, teacher.peak_rss_mb, student.peak_rss_mb),
     ):
         if before and after:
-            found.append(Card(title=title, before=f"{before / scale:.{digits}f} {unit}",
+            found.append(Tile(title=title, before=f"{before / scale:.{digits}f} {unit}",
                               after=f"{after / scale:.{digits}f} {unit}",
                               change=f"{after / before:.2f}×"))  # fmt: skip
     return found
 
 
-def chain(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The stages in order: `role`, `name`, `params`, mean `top1`; the baseline last, with `apart` set."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for model in report["models"]:
-        groups.setdefault(model["stage"], []).append(model)
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A stage of the chain, over its seeds."""
+
+    role: str
+    name: str
+    params: int
+    seeds: int
+    top1: float
+    """Mean over the seeds."""
+    apart: bool
+    """Whether it has no part in the chain: the baseline."""
+
+
+def chain(report: Report) -> list[Link]:
+    """The stages in order; the baseline last."""
+    groups: dict[str, list[Model]] = {}
+    for model in report.models:
+        groups.setdefault(model.stage, []).append(model)
     found = [
-        {"role": m[0]["role"], "name": m[0]["name"], "params": m[0]["params"], "seeds": len(m),
-         "top1": sum(x["top1"] for x in m) / len(m), "apart": m[0]["role"] == "baseline"}
-        for _, m in sorted(groups.items())
+        Link(role=models[0].role, name=models[0].name, params=models[0].params, seeds=len(models),
+             top1=sum(model.top1 for model in models) / len(models), apart=models[0].role == "baseline")
+        for _, models in sorted(groups.items())
     ]  # fmt: skip
-    return sorted(found, key=lambda stage: bool(stage["apart"]))
+    return sorted(found, key=lambda link: link.apart)
 
 
-def host_line(report: dict[str, Any]) -> str:
+def host_line(report: Report) -> str:
     """The machine in one line."""
-    host = report["host"] or {}
+    host = report.host or Host()
     known = [
-        host.get("cpu"),
-        f"{host['cores_usable']} cores" if host.get("cores_usable") else None,
-        f"{host['memory_mb'] / 1e3:.1f} GB of memory" if host.get("memory_mb") else None,
-        f"instructions {', '.join(host['instructions'])}" if host.get("instructions") else None,
-        f"governor {host['governor']}" if host.get("governor") else None,
-        ", ".join(host.get("gpus") or []) or None,
-        host.get("system"),
+        host.cpu,
+        f"{host.cores_usable} cores" if host.cores_usable else None,
+        f"{host.memory_mb / 1e3:.1f} GB of memory" if host.memory_mb else None,
+        f"instructions {', '.join(host.instructions)}" if host.instructions else None,
+        f"governor {host.governor}" if host.governor else None,
+        ", ".join(host.gpus) or None,
+        host.system,
     ]
-    return "; ".join(str(part) for part in known if part)
+    return "; ".join(part for part in known if part)

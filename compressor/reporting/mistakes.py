@@ -2,76 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from compressor.benchmarking import accuracy
 from compressor.evaluation import metrics
-from compressor.evaluation.predictions import Predictions
+from compressor.evaluation.document import Bin
+from compressor.evaluation.predictions import Predictions, saved_at
+from compressor.files import read_documents
+from compressor.quantization.document import ArtifactEntry
+from compressor.reporting.document import Confusion, Reliability
 from compressor.runfolder import RunFolder
 
 WORST, COLUMNS = 5, 7
-"""Classes that the confusion shows, and what it shows of what was said instead."""
+"""Classes that the confusion shows, and how many of the answers given instead it names."""
 
 
-def teacher(run: RunFolder) -> Path | None:
-    """The teacher's stage folder; None before it is finished."""
-    return of_role(run, "teacher")
-
-
-def shipped(run: RunFolder) -> Path | None:
-    """The stage folder of the student that ships (the first seed's, before one was chosen); None without one."""
-    return of_role(run, "student")
-
-
-def of_role(run: RunFolder, role: str) -> Path | None:
-    """A role's stage folder, of the seed that ships where the role has it, else the first; None without one."""
-    found = [f for f in run.stages() if _card(f)["role"] == role]
-    note = run.student.with_suffix(".json")
-    seed = json.loads(note.read_text())["seed"] if note.is_file() else None
-    return next((f for f in found if _card(f)["seed"] == seed), found[0] if found else None)
-
-
-def reliability(run: RunFolder) -> list[dict[str, Any]]:
-    """`label`, `kind` and the `bins` of a reliability diagram (test, uncalibrated): teacher, student, exported files."""
+def reliability(run: RunFolder) -> list[Reliability]:
+    """The reliability diagrams (test, uncalibrated) of teacher, student and the student's quantised files."""
     found = []
-    for kind, folder in (("teacher", teacher(run)), ("student", shipped(run))):
+    for kind, folder in (("teacher", run.teacher()), ("student", run.shipped())):
         if folder is not None:
-            label = f"{kind} {_card(folder)['architecture']['name']}"
+            label = f"{kind} {run.stage_note(folder).architecture.name}"
             found.append(_bins(label, kind, Predictions.load(folder / "predictions.npz")))
-    entries = json.loads(run.exports.read_text()) if run.exports.is_file() else []
-    for entry in entries:
-        file = run.path / entry["file"]
-        if entry["role"] == "student" and entry["precision"] != "fp32" and accuracy.saved_at(file).is_file():
-            seen = Predictions.load(accuracy.saved_at(file))
-            found.append(_bins(entry["file"], entry["precision"], seen))
+    for entry in read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []:
+        if entry.file is None or entry.role != "student" or entry.precision == "fp32":
+            continue
+        file = saved_at(run.path / entry.file)
+        if file.is_file():
+            found.append(_bins(entry.file, entry.precision, Predictions.load(file)))
     return found
 
 
-def _bins(label: str, kind: str, seen: Predictions) -> dict[str, Any]:
-    return {"label": label, "kind": kind, "bins": metrics.reliability(seen.labels, seen.logits)}
+def _bins(label: str, kind: str, seen: Predictions) -> Reliability:
+    bins = [Bin.model_validate(found) for found in metrics.reliability(seen.labels, seen.logits)]
+    return Reliability(label=label, kind=kind, bins=bins)
 
 
-def confusion(run: RunFolder, classes: list[str]) -> dict[str, Any] | None:
-    """`rows` (the shipped student's worst classes), `columns` (what it says of them) and `counts` of test images.
+def confusion(run: RunFolder, classes: list[str]) -> Confusion | None:
+    """The shipped student's worst classes, what it says of them, and on how many test images.
 
     The last column, `others`, holds what the named columns leave. None without a student, or without a mistake.
     """
-    folder = shipped(run)
+    folder = run.shipped()
     if folder is None:
         return None
     seen = Predictions.load(folder / "predictions.npz")
-    said = seen.logits.argmax(axis=1)
+    answered = seen.logits.argmax(axis=1)
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(matrix, (seen.labels, said), 1)
+    np.add.at(matrix, (seen.labels, answered), 1)
     if matrix.trace() == matrix.sum():
         return None
     right = metrics.per_class(seen.labels, seen.logits, len(classes))
-    known = [i for i, value in enumerate(right) if value is not None]
-    worst = sorted(known, key=lambda i: (right[i], i))[: min(WORST, len(known))]
+    worst = [i for _, i in sorted((value, i) for i, value in enumerate(right) if value is not None)[:WORST]]
     wrong = matrix[worst].sum(axis=0)
     rest = [int(i) for i in np.argsort(-wrong, kind="stable") if i not in worst and wrong[i] > 0]
     columns = worst + rest[: COLUMNS - len(worst)]
@@ -80,9 +61,4 @@ def confusion(run: RunFolder, classes: list[str]) -> dict[str, Any] | None:
     names = [classes[i] for i in columns]
     if others.any():
         counts, names = np.column_stack([counts, others]), [*names, "others"]
-    return {"rows": [classes[i] for i in worst], "columns": names, "counts": counts.tolist()}
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return card
+    return Confusion(rows=[classes[i] for i in worst], columns=names, counts=counts.tolist())

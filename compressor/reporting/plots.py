@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+from compressor.benchmarking.document import Timed
 from compressor.benchmarking.rows import combination
+from compressor.evaluation.document import Bin
+from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import svg
+from compressor.reporting.document import Report
 from compressor.reporting.svg import Series
 
 COLORS = {"teacher": "#b45309", "assistant": "#7c3aed", "baseline": "#6b7280", "student": "#0b6bcb",
@@ -32,23 +35,24 @@ class Plot:
     """Legend: label, colour, dash pattern."""
 
 
-def plots(report: dict[str, Any]) -> list[Plot]:
+def plots(report: Report) -> list[Plot]:
     """All plots that this report has figures for."""
     drawn = [curves(report), pareto(report), latencies(report), reliability(report), confusion(report)]
     return [entry for entry in drawn if entry is not None]
 
 
-def curves(report: dict[str, Any]) -> Plot | None:
+def curves(report: Report) -> Plot | None:
     """Validation accuracy per epoch of what was trained in the run."""
-    trained = [c for c in report["curves"] if c["epochs"]]
+    trained = [c for c in report.curves if c.epochs]
     if not trained:
         return None
     series = []
     for c in trained:
-        points = [(float(i + 1), float(e["validation_top1"])) for i, e in enumerate(c["epochs"])]
-        label = f"{c['role']} {c['name']}, seed {c['seed']}"
-        series.append(Series(label=label, points=points, color=_color(c["role"]), dash=DASHES.get(c["role"], "")))
-    longest = max(len(c["epochs"]) for c in trained)
+        tops = [(float(i + 1), e.validation_top1) for i, e in enumerate(c.epochs)]
+        points = [(epoch, top1) for epoch, top1 in tops if top1 is not None]
+        label = f"{c.role} {c.name}, seed {c.seed}"
+        series.append(Series(label=label, points=points, color=_color(c.role), dash=DASHES.get(c.role, "")))
+    longest = max(len(c.epochs) for c in trained)
     x = svg.Axis(label="epoch", low=0 if longest == 1 else 1, high=max(longest, 2))
     y = svg.around([v for s in series for _, v in s.points], "top-1 on validation", floor=0.0)
     drawing = svg.plot("curves", "Validation accuracy per epoch", series, x, y)
@@ -56,70 +60,82 @@ def curves(report: dict[str, Any]) -> Plot | None:
                 drawing=drawing, keys=_keys(series))  # fmt: skip
 
 
-def pareto(report: dict[str, Any]) -> Plot | None:
+def pareto(report: Report) -> Plot | None:
     """Test accuracy against latency of every exported file, with the front that nothing beats in both."""
     spots = _spots(report)
     if len(spots) < 2:
         return None
-    times, tops = [s["p50_ms"] for s in spots], [s["top1"] for s in spots]
+    times, tops = [s.p50_ms for s in spots], [s.top1 for s in spots]
     front = sorted(
         (t, a) for t, a in zip(times, tops, strict=True)
         if not any((u < t and b >= a) or (u <= t and b > a) for u, b in zip(times, tops, strict=True))
     )  # fmt: skip
     series = [Series(label="front", points=front, color="currentColor", dash="2 4")] if len(front) > 1 else []
     for spot in spots:
-        at = (spot["p50_ms"], spot["top1"])
-        whiskers = [(*spot["interval"], max(at[1] - spot["error"], 0.0), min(at[1] + spot["error"], 1.0))]
-        series.append(Series(label=spot["label"], points=[at], color=spot["color"], labels=True, whiskers=whiskers))
+        at = (spot.p50_ms, spot.top1)
+        whiskers = [(*spot.interval, max(spot.top1 - spot.error, 0.0), min(spot.top1 + spot.error, 1.0))]
+        series.append(Series(label=spot.label, points=[at], color=_color(spot.label), labels=True, whiskers=whiskers))
     wide = max(times) / min(times) > 4
-    x = svg.around([v for s in spots for v in (s["p50_ms"], *s["interval"])], "latency p50, ms", log=wide)
-    y = svg.around([v for s in spots for v in (s["top1"] - s["error"], s["top1"] + s["error"])], "top-1 on test")
-    first = report["benchmark"][0]
+    x = svg.around([v for s in spots for v in (s.p50_ms, *s.interval)], "latency p50, ms", log=wide)
+    y = svg.around([v for s in spots for v in (s.top1 - s.error, s.top1 + s.error)], "top-1 on test")
+    first = report.benchmark[0]
     remark = (f"{combination(first)}. Whiskers: 95 % intervals, "
               "over processes and over test images. Up and left is better; the dotted line is the front.")  # fmt: skip
     return Plot(name="pareto", title="Accuracy against latency", remark=remark,
                 drawing=svg.plot("pareto", "Accuracy against latency per file", series, x, y), keys=[])  # fmt: skip
 
 
-def _spots(report: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class _Spot:
+    """A file's place between accuracy and latency."""
+
+    label: str
+    top1: float
+    error: float
+    """Half of its 95 % interval, over test images."""
+    p50_ms: float
+    interval: tuple[float, float]
+    """Of the latency, 95 %."""
+
+
+def _spots(report: Report) -> list[_Spot]:
     """Every file with accuracy and latency; the baseline takes the student's latency: its architecture is the same."""
-    found = []
-    timings: dict[str, dict[str, Any]] = {}
-    for row in report["benchmark"]:
-        timings.setdefault(row["file"], row)
+    timings: dict[str | None, Timed] = {}
+    for row in report.benchmark:
+        timings.setdefault(row.file, row)
 
-    def spot(label: str, top1: float, row: dict[str, Any], color: str) -> dict[str, Any]:
-        error = 1.96 * math.sqrt(top1 * (1 - top1) / report["dataset"]["test"])
-        interval = row.get("p50_interval_ms") or (row["p50_ms"], row["p50_ms"])
-        return {"label": label, "top1": top1, "p50_ms": row["p50_ms"], "interval": interval, "error": error,
-                "color": color}  # fmt: skip
+    def spot(label: str, top1: float, row: Timed) -> _Spot:
+        error = 1.96 * math.sqrt(top1 * (1 - top1) / report.dataset.test)
+        interval = row.p50_interval_ms or (row.p50_ms, row.p50_ms)
+        return _Spot(label=label, top1=top1, error=error, p50_ms=row.p50_ms, interval=interval)
 
-    for entry in report["exports"]:
-        if entry["file"] in timings:
-            name = entry["role"] if entry["precision"] == "fp32" else entry["precision"]
-            found.append(spot(name, entry["top1"], timings[entry["file"]], _color(name)))
-    own = next((timings[e["file"]] for e in report["exports"]
-                if e["role"] == "student" and e["precision"] == "fp32" and e["file"] in timings), None)  # fmt: skip
-    tops = [m["top1"] for m in report["models"] if m["role"] == "baseline"]
+    timed = [entry for entry in report.exports if entry.file in timings]
+    found = [spot(_kind(e), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
+    own = next((timings[e.file] for e in timed if e.role == "student" and e.precision == "fp32"), None)
+    tops = [m.top1 for m in report.models if m.role == "baseline"]
     if own and tops:
-        found.append(spot("baseline", sum(tops) / len(tops), own, _color("baseline")))
+        found.append(spot("baseline", sum(tops) / len(tops), own))
     return found
 
 
-def latencies(report: dict[str, Any]) -> Plot | None:
+def _kind(entry: ArtifactEntry) -> str:
+    """What a file is called and coloured by: its role, or the precision it was reduced to."""
+    return entry.role if entry.precision == "fp32" else entry.precision
+
+
+def latencies(report: Report) -> Plot | None:
     """The distribution of each row's samples: the share of calls that took at most so long."""
-    rows = [row for row in report["benchmark"] if row.get("quantiles_ms")]
+    rows = [row for row in report.benchmark if row.quantiles_ms]
     if not rows:
         return None
-    exports = {e["file"]: e for e in report["exports"]}
-    several = len({(r["provider"], r["batch"], r["threads"]) for r in rows}) > 1
+    exports = {e.file: e for e in report.exports}
+    several = len({(r.provider, r.batch, r.threads) for r in rows}) > 1
     series = []
     for i, row in enumerate(rows):
-        entry = exports.get(row["file"])
-        kind = (entry["role"] if entry["precision"] == "fp32" else entry["precision"]) if entry else row["file"]
+        kind = _kind(exports[row.file]) if row.file in exports else row.file
         where = f", {combination(row)}" if several else ""
         # The slowest calls of a busy machine would squeeze all the rest: the line ends at 98 %.
-        values = row["quantiles_ms"][:-1]
+        values = row.quantiles_ms[:-1]
         points = [(v, k / len(values)) for k, v in enumerate(values)]
         color = _OTHERS[i % len(_OTHERS)] if several else COLORS.get(kind, _OTHERS[i % len(_OTHERS)])
         series.append(Series(label=f"{kind}{where}", points=points, color=color, dash=DASHES.get(kind, "")))
@@ -132,12 +148,12 @@ def latencies(report: dict[str, Any]) -> Plot | None:
                 keys=_keys(series))  # fmt: skip
 
 
-def reliability(report: dict[str, Any]) -> Plot | None:
+def reliability(report: Report) -> Plot | None:
     """Accuracy against confidence, of teacher, student and its quantised files."""
     series = [
-        Series(label=entry["label"], points=[(b["confidence"], b["accuracy"]) for b in _filled(entry["bins"])], marks=True,
-               color=_color(entry["kind"]), dash=DASHES.get(entry["kind"], ""))
-        for entry in report.get("reliability", [])
+        Series(label=entry.label, points=[(b.confidence, b.accuracy) for b in _filled(entry.bins)], marks=True,
+               color=_color(entry.kind), dash=DASHES.get(entry.kind, ""))
+        for entry in report.reliability
     ]  # fmt: skip
     if not series:
         return None
@@ -148,22 +164,22 @@ def reliability(report: dict[str, Any]) -> Plot | None:
                 drawing=svg.plot("reliability", "Reliability diagram", series, x, y, diagonal=True))  # fmt: skip
 
 
-def _filled(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _filled(bins: list[Bin]) -> list[Bin]:
     """The bins whose accuracy means something; all of them where no more than one would be left."""
-    kept = [b for b in bins if b["count"] >= FEW]
+    kept = [b for b in bins if b.count >= FEW]
     return kept if len(kept) > 1 else bins
 
 
-def confusion(report: dict[str, Any]) -> Plot | None:
+def confusion(report: Report) -> Plot | None:
     """What the student says of the classes where it does worst."""
-    found = report.get("confusion")
+    found = report.confusion
     if not found:
         return None
     remark = ("Rows: the classes where the student does worst; columns: what it says of them, in test images. Framed: "
               "right answers.")  # fmt: skip
     return Plot(name="confusion", title="Confusion of the worst classes", remark=remark, keys=[],
-                drawing=svg.heatmap("confusion", "Confusion of the worst classes", found["rows"], found["columns"],
-                                    found["counts"]))  # fmt: skip
+                drawing=svg.heatmap("confusion", "Confusion of the worst classes", found.rows, found.columns,
+                                    found.counts))  # fmt: skip
 
 
 def _color(kind: str) -> str:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
+from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.regression import Findings
+from compressor.distillation.document import Estimate, Tuning
+from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
+from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
 from compressor.reporting import headline, tables
+from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 
 
@@ -39,73 +43,72 @@ def to_html(blocks: Sequence[Block]) -> str:
     return "\n".join(parts)
 
 
-def report(run: RunFolder, found: dict[str, Any]) -> list[Block]:
+def report(run: RunFolder, found: Report) -> list[Block]:
     """The headline table of a run, what the help was worth, and where everything lies."""
     blocks: list[Block] = []
     blocks.append("")
     blocks.append(Table(headline.COLUMNS, headline.cells(headline.rows(found))))
     blocks.append("")
     for line in (
-        *(entry["text"] for entry in found["verdicts"]),
+        *(entry.text for entry in found.verdicts),
         headline.help_line(found),
         headline.measured_on(found),
     ):
         if line:
             blocks.append(line)
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         blocks.append(f"Note: {warning}")
     blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
     return blocks
 
 
-def comparison(document: dict[str, Any], output: Path) -> list[Block]:
+def comparison(document: Comparison, output: Path) -> list[Block]:
     """Several runs side by side."""
     blocks: list[Block] = []
     blocks.append(Table(compared.COLUMNS, compared.lines(document)))
-    for warning in document["warnings"]:
+    for warning in document.warnings:
         blocks.append(f"Note: {warning}")
     blocks.append(f"Written: {output / 'comparison.html'} and comparison.md")
     return blocks
 
 
-def plan(estimate: dict[str, Any]) -> list[Block]:
+def plan(estimate: Estimate) -> list[Block]:
     """What `--dry-run` prints."""
     blocks: list[Block] = []
-    dataset = estimate["dataset"]
-    classes = dataset["classes"]
+    dataset = estimate.dataset
+    classes = dataset.classes
     names = ", ".join(classes[:8]) + (" …" if len(classes) > 8 else "")
     blocks.append(
-        f"{dataset['name']}: {len(classes)} classes ({names}); {dataset['train']} training, "
-        f"{dataset['validation']} validation, {dataset['test']} test samples; "
-        + (f"{dataset['unlabeled']} unlabelled; " if dataset["unlabeled"] else "")
-        + dataset["input"]
+        f"{dataset.name}: {len(classes)} classes ({names}); {dataset.train} training, "
+        f"{dataset.validation} validation, {dataset.test} test samples; "
+        + (f"{dataset.unlabeled} unlabelled; " if dataset.unlabeled else "")
+        + dataset.input
     )
     header = ("stage", "model", "weights", "objective", "teacher", "parameters", "MACs", "epochs", "seeds", "time")
     lines: list[tuple[str, ...]] = [
         (
-            s["role"], s["model"], s["weights"], s["objective"], s["teacher_is"], f"{s['params'] / 1e6:.2f} M",
-            f"{s['macs'] / 1e6:.1f} M", str(s["epochs"]), str(s["seeds"]), f"{s['seconds'] / 60:.1f} min",
+            s.role, s.model, s.weights, s.objective, s.teacher_is, f"{s.params / 1e6:.2f} M",
+            f"{s.macs / 1e6:.1f} M", str(s.epochs), str(s.seeds), f"{s.seconds / 60:.1f} min",
         )
-        for s in estimate["stages"]
+        for s in estimate.stages
     ]  # fmt: skip
     blocks.append(Table(header, lines))
     blocks.append(
-        f"Estimate from measured steps: {estimate['seconds'] / 60:.1f} min of training, "
-        f"{estimate['memory_mb']:.0f} MB of memory, {estimate['disk_mb']:.0f} MB on disk. Nothing was trained."
+        f"Estimate from measured steps: {estimate.seconds / 60:.1f} min of training, "
+        f"{estimate.memory_mb:.0f} MB of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
     )
     return blocks
 
 
-def tuning(found: dict[str, Any]) -> list[Block]:
+def tuning(found: Tuning) -> list[Block]:
     """What `compress tune` found: the best trials, the recipe's own among them."""
     blocks: list[Block] = []
-    trials = found["trials"]
-    own = found["own"]["params"]
-    best = sorted((t for t in trials if t["state"] == "complete"), key=lambda t: (-t["top1"], t["nll"]))
-    shown = best[:5] + [t for t in best[5:] if t["params"] == own]
+    trials, own = found.trials, found.own.params
+    best = sorted((t for t in trials if t.state == "complete"), key=lambda t: (-(t.top1 or 0.0), t.nll or 0.0))
+    shown = best[:5] + [t for t in best[5:] if t.params == own]
     lines = [
-        (str(t["number"]), f"{t['top1']:.4f}", f"{t['nll']:.4f}", *(f"{v:.3g}" for v in t["params"].values()),
-         "the recipe's own" if t["params"] == own else "")
+        (str(t.number), tables.number(t.top1, ".4f"), tables.number(t.nll, ".4f"),
+         *(f"{v:.3g}" for v in t.params.values()), "the recipe's own" if t.params == own else "")
         for t in shown
     ]  # fmt: skip
     blocks.append(Table(("trial", "validation", "NLL", *own, ""), lines))
@@ -114,36 +117,36 @@ def tuning(found: dict[str, Any]) -> list[Block]:
         f"{len(trials)} trials, {stopped} stopped early. The best of many is flattered by its validation figure: "
         "test decides."
     )
-    blocks.append(f"Next: compress distill --recipe {found['recipe']}")
+    blocks.append(f"Next: compress distill --recipe {found.recipe}")
     return blocks
 
 
-def exports(entries: list[dict[str, Any]]) -> list[Block]:
+def exports(entries: list[ArtifactEntry]) -> list[Block]:
     """What `compress export` made."""
     blocks: list[Block] = []
-    made = [entry for entry in entries if entry["file"]]
+    made = [entry for entry in entries if entry.file]
     if made:
-        blocks.append(Table(tables.EXPORT_COLUMNS, tables.export_lines({"exports": made})))
+        blocks.append(Table(tables.EXPORT_COLUMNS, tables.export_lines(made)))
     for entry in entries:
-        if "int8" in entry:
+        if entry.int8:
             blocks.append("")
-            blocks.append(Table(tables.LADDER_COLUMNS, tables.ladder_lines(entry["int8"])))
-            blocks.append(tables.ladder_verdict(entry["int8"]))
+            blocks.append(Table(tables.LADDER_COLUMNS, tables.ladder_lines(entry.int8)))
+            blocks.append(tables.ladder_verdict(entry.int8))
     return blocks
 
 
-def benchmark(document: dict[str, Any]) -> list[Block]:
+def benchmark(document: Benchmark) -> list[Block]:
     """What `compress benchmark` measured."""
     blocks: list[Block] = []
-    blocks.append(Table(tables.BENCHMARK_COLUMNS, tables.benchmark_lines({"benchmark": document["rows"]})))
-    lines = tables.accuracy_lines(document["models"])
+    blocks.append(Table(tables.BENCHMARK_COLUMNS, tables.benchmark_lines(document.rows)))
+    lines = tables.accuracy_lines(document.models)
     if lines:
         blocks.append("")
         blocks.append(Table(tables.ACCURACY_COLUMNS, lines))
     blocks.append("")
-    for entry in document["verdicts"]:
-        blocks.append(entry["text"])
-    for warning in document["warnings"]:
+    for entry in document.verdicts:
+        blocks.append(entry.text)
+    for warning in document.warnings:
         blocks.append(f"Note: {warning}")
     return blocks
 
@@ -160,36 +163,33 @@ def regressions(found: Findings) -> list[Block]:
     return blocks
 
 
-def evaluation(found: dict[str, Any]) -> list[Block]:
+def evaluation(found: Evaluation) -> list[Block]:
     """What `compress evaluate` found."""
     blocks: list[Block] = []
     for key in ("top1", "top5", "nll", "ece", "ece_calibrated", "balanced_accuracy"):
-        blocks.append(f"{key:18} {tables.number(found[key], '.4f')}")
-    worst = sorted((v, c) for c, v in found["per_class"].items() if v is not None)[:5]
+        blocks.append(f"{key:18} {tables.number(getattr(found, key), '.4f')}")
+    worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
     blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
-    blocks.append(f"on {found['samples']} images ({found['split']} of {found['data']})")
-    if "shift" in found:
+    blocks.append(f"on {found.samples} images ({found.split} of {found.data})")
+    if found.shift:
         blocks.append("")
-        blocks += shift(found)
+        blocks += shift(found.shift, list(found.per_class))
     return blocks
 
 
-def shift(found: dict[str, Any]) -> list[Block]:
+def shift(rows: list[ShiftRow], classes: list[str]) -> list[Block]:
     """Accuracy under damage, per model, with its worst class and how many of the teacher's mistakes it copies."""
     blocks: list[Block] = []
-    classes = list(found["per_class"])
-    roles = list(found["shift"][0]["models"])
+    roles = list(rows[0].models)
 
-    def cell(own: dict[str, Any]) -> str:
-        worst = min((v, c) for v, c in zip(own["per_class"], classes, strict=True) if v is not None)
-        copied = own["copied_mistakes"]
-        share = f", copies {copied['share']:.0%}" if copied and copied["share"] is not None else ""
-        return f"{own['top1']:.3f} (ECE {own['ece']:.2f}, worst {worst[1]} {worst[0]:.2f}{share})"
+    def cell(own: ShiftFigures) -> str:
+        worst = min((v, c) for v, c in zip(own.per_class, classes, strict=True) if v is not None)
+        copied = own.copied_mistakes
+        share = f", copies {copied.share:.0%}" if copied and copied.share is not None else ""
+        ece = tables.number(own.ece, ".2f")
+        return f"{own.top1:.3f} (ECE {ece}, worst {worst[1]} {worst[0]:.2f}{share})"
 
-    lines = [
-        (f"{row['kind']} {row['strength'] or ''}".strip(), *(cell(row["models"][role]) for role in roles))
-        for row in found["shift"]
-    ]
+    lines = [(f"{row.kind} {row.strength or ''}".strip(), *(cell(row.models[role]) for role in roles)) for row in rows]
     blocks.append(Table(("damage", *roles), lines))
     if "teacher" in roles:
         blocks.append("copies: the share of the teacher's mistakes that are made too, with the same wrong class.")

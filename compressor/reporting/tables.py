@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from compressor.benchmarking.document import Accuracy, Against, ModelFacts, Ratio, Timed
 from compressor.benchmarking.rows import combination
+from compressor.evaluation.document import Gain
+from compressor.exporting.document import ExportEntry
+from compressor.quantization.document import Int8
 from compressor.reporting import headline
+from compressor.reporting.document import Model, Report
 
 
 def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
@@ -14,30 +19,30 @@ def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in out)
 
 
-def render(report: dict[str, Any]) -> str:
+def render(report: Report) -> str:
     """The report as Markdown."""
-    dataset = report["dataset"]
+    dataset = report.dataset
     parts = [
-        f"# {report['run']['name']}",
-        f"{dataset['name']}: {len(dataset['classes'])} classes; {dataset['train']} training, "
-        f"{dataset['validation']} validation and {dataset['test']} test images. Figures are on test.",
+        f"# {report.run.name}",
+        f"{dataset.name}: {len(dataset.classes)} classes; {dataset.train} training, "
+        f"{dataset.validation} validation and {dataset.test} test images. Figures are on test.",
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
-    parts += [f"**{entry['text']}**" for entry in report["verdicts"]]
+    parts += [f"**{entry.text}**" for entry in report.verdicts]
     parts += [line for line in (headline.measured_on(report), headline.help_line(report)) if line]
-    parts += [f"**Note.** {warning}" for warning in report["warnings"]]
-    parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report))]
-    if report["exports"]:
-        parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report))]
-    if report.get("int8"):
-        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report["int8"])), ladder_verdict(report["int8"])]
-    if report["benchmark"]:
-        parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report))]
-    if lines := accuracy_lines(report["benchmark_models"] or {}):
+    parts += [f"**Note.** {warning}" for warning in report.warnings]
+    parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
+    if report.exports:
+        parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report.exports))]
+    if report.int8:
+        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), ladder_verdict(report.int8)]
+    if report.benchmark:
+        parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report.benchmark))]
+    if lines := accuracy_lines(report.benchmark_models or {}):
         parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
-    versions = ", ".join(f"{k} {v}" for k, v in (report["versions"] or {}).items() if v)
-    parts += ["## How", f"    {report['run']['command']}", f"Versions: {versions}."]
+    versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
+    parts += ["## How", f"    {report.run.command}", f"Versions: {versions}."]
     return "\n\n".join(parts) + "\n"
 
 
@@ -45,20 +50,20 @@ MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", "NLL", "ECE", "ECE c
                  "teacher's mistakes copied", "MACs", "training", "waiting for data", "weights")  # fmt: skip
 
 
-def model_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
     """One line per model and seed."""
     lines: list[tuple[str, ...]] = []
-    for m in report["models"]:
-        copied = m["copied_mistakes"]
+    for m in models:
+        copied = m.copied_mistakes
         lines.append((
-            m["role"], m["name"], str(m["seed"]), f"{m['top1']:.4f}", f"{m['top5']:.4f}", f"{m['nll']:.4f}",
-            f"{m['ece']:.4f}", f"{m['ece_calibrated']:.4f}", number(m["teacher_agreement"], ".3f"),
-            "–" if copied is None else f"{copied['copied']} of {copied['teacher_mistakes']}",
-            f"{m['macs'] / 1e6:.1f} M",
-            "–" if m["train_seconds"] is None
-            else f"{m['train_seconds']:.0f} s ({m['images_per_second']:.0f} images/s)",
-            "–" if m["data_wait_share"] is None else f"{100 * m['data_wait_share']:.1f} %",
-            m["weights"],
+            m.role, m.name, str(m.seed), f"{m.top1:.4f}", f"{m.top5:.4f}", number(m.nll, ".4f"),
+            number(m.ece, ".4f"), number(m.ece_calibrated, ".4f"), number(m.teacher_agreement, ".3f"),
+            "–" if copied is None else f"{copied.copied} of {copied.teacher_mistakes}",
+            f"{m.macs / 1e6:.1f} M",
+            "–" if m.train_seconds is None
+            else f"{m.train_seconds:.0f} s ({m.images_per_second:.0f} images/s)",
+            "–" if m.data_wait_share is None else f"{100 * m.data_wait_share:.1f} %",
+            m.weights,
         ))  # fmt: skip
     return lines
 
@@ -66,122 +71,123 @@ def model_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
 EXPORT_COLUMNS = ("file", "precision", "size", "opset", "top-1", "ECE", "relative error", "top-1 agreement")
 
 
-def export_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+def export_lines(entries: Sequence[ExportEntry]) -> list[tuple[str, ...]]:
     """One line per exported file."""
     return [
         (
-            e["file"], e["precision"], f"{e['bytes'] / 1e6:.2f} MB", str(e["opset"]), f"{e['top1']:.4f}",
-            f"{e['ece']:.4f}", f"{e['parity']['max_relative_error']:.1e}",
-            f"{e['parity']['top1_agreement']:.3f} of {e['parity']['samples']}",
+            e.file or "–", e.precision, "–" if e.bytes is None else f"{e.bytes / 1e6:.2f} MB", str(e.opset),
+            number(e.top1, ".4f"), number(e.ece, ".4f"),
+            "–" if e.parity is None else f"{e.parity.max_relative_error:.1e}",
+            "–" if e.parity is None else f"{e.parity.top1_agreement:.3f} of {e.parity.samples}",
         )
-        for e in report["exports"]
+        for e in entries
     ]  # fmt: skip
 
 
 LADDER_COLUMNS = ("int8 tried", "size", "validation top-1", "points lost", "logits' error", "in float", "time / fp32")
 
 
-def ladder_lines(int8: dict[str, Any]) -> list[tuple[str, ...]]:
+def ladder_lines(int8: Int8) -> list[tuple[str, ...]]:
     """One line per rung of the int8 ladder, in the order it was tried; the one that was kept is marked."""
     return [
         (
-            rung["name"] + (" ✓" if rung["name"] == int8["kept"] else ""),
-            f"{rung['bytes'] / 1e6:.2f} MB", f"{rung['top1']:.4f}", f"{rung['drop']:+.2f}", f"{rung['error']:.1e}",
-            str(len(rung["float_nodes"])),
-            "–" if rung["speed"] is None
-            else f"{rung['speed']['ratio']:.2f} ({rung['speed']['low']:.2f} – {rung['speed']['high']:.2f})",
+            rung.name + (" ✓" if rung.name == int8.kept else ""),
+            f"{rung.bytes / 1e6:.2f} MB", f"{rung.top1:.4f}", f"{rung.drop:+.2f}", f"{rung.error:.1e}",
+            str(len(rung.float_nodes)),
+            "–" if rung.speed is None
+            else f"{rung.speed.ratio:.2f} ({rung.speed.low:.2f} – {rung.speed.high:.2f})",
         )
-        for rung in int8["rungs"]
+        for rung in int8.rungs
     ]  # fmt: skip
 
 
-def ladder_verdict(int8: dict[str, Any]) -> str:
+def ladder_verdict(int8: Int8) -> str:
     """One sentence: what was kept and why, and for which CPU."""
-    bits = "7-bit" if int8["seven_bit_weights"] else "8-bit"
-    made_for = f"{int8['activations']} activations, {bits} int8 weights, for {int8['target']}"
-    if int8["kept"] is None:
-        return f"No int8 file ({made_for}): {int8['reason']}."
-    return f"int8 ({made_for}): {int8['kept']}, {int8['reason']}."
+    bits = "7-bit" if int8.seven_bit_weights else "8-bit"
+    made_for = f"{int8.activations} activations, {bits} int8 weights, for {int8.target}"
+    if int8.kept is None:
+        return f"No int8 file ({made_for}): {int8.reason}."
+    return f"int8 ({made_for}): {int8.kept}, {int8.reason}."
 
 
 BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "images/s", "load", "first run", "memory", "nodes",
                      "samples", "noisy")  # fmt: skip
 
 
-def benchmark_lines(report: dict[str, Any]) -> list[tuple[str, ...]]:
+def benchmark_lines(rows: Sequence[Timed]) -> list[tuple[str, ...]]:
     """One line per measured combination; rows of an older benchmark have dashes for what it did not measure."""
     return [
         (
-            r["file"], combination(r),
-            number(r["p50_ms"], ".3f", " ms") + _span(r.get("p50_interval_ms")), _ratio(r.get("ratio")),
-            number(r["p90_ms"], ".3f", " ms"), number(r["p99_ms"], ".3f", " ms"), number(r["throughput"], ".0f"),
-            number(r["load_ms"], ".0f", " ms"), number(r["first_run_ms"], ".1f", " ms"), _memory(r),
-            ", ".join(f"{name.removesuffix('ExecutionProvider')} {n}" for name, n in r["placement"].items()),
-            str(r["samples"]) + (f" in {r['processes']}" if r.get("processes") else ""),
-            {True: "yes", False: "no", None: "–"}[r["noisy"]],
+            r.file, combination(r),
+            number(r.p50_ms, ".3f", " ms") + _span(r.p50_interval_ms), _ratio(r.ratio),
+            number(r.p90_ms, ".3f", " ms"), number(r.p99_ms, ".3f", " ms"), number(r.throughput, ".0f"),
+            number(r.load_ms, ".0f", " ms"), number(r.first_run_ms, ".1f", " ms"), _memory(r),
+            ", ".join(f"{name.removesuffix('ExecutionProvider')} {n}" for name, n in r.placement.items()),
+            str(r.samples) + (f" in {r.processes}" if r.processes else ""),
+            {True: "yes", False: "no", None: "–"}[r.noisy],
         )
-        for r in report["benchmark"]
+        for r in rows
     ]  # fmt: skip
 
 
-def _span(interval: list[float] | None) -> str:
+def _span(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" ({interval[0]:.3f} … {interval[1]:.3f})"
 
 
-def _ratio(ratio: dict[str, Any] | None) -> str:
+def _ratio(ratio: Ratio | None) -> str:
     if ratio is None:
         return "–"
-    return f"{ratio['value']:.2f} ({ratio['low']:.2f} … {ratio['high']:.2f}) {ratio['verdict']}"
+    return f"{ratio.value:.2f} ({ratio.low:.2f} … {ratio.high:.2f}) {ratio.verdict}"
 
 
-def _memory(row: dict[str, Any]) -> str:
+def _memory(row: Timed) -> str:
     """Peak resident memory after loading and after running, and the GPU's where it was seen."""
-    text = f"{number(row.get('load_rss_mb'), '.0f')} / {number(row['peak_rss_mb'], '.0f', ' MB')}"
-    return text + (f", GPU {row['gpu_memory_mb']:.0f} MB" if row.get("gpu_memory_mb") is not None else "")
+    text = f"{number(row.load_rss_mb, '.0f')} / {number(row.peak_rss_mb, '.0f', ' MB')}"
+    return text + (f", GPU {row.gpu_memory_mb:.0f} MB" if row.gpu_memory_mb is not None else "")
 
 
 ACCURACY_COLUMNS = ("file", "precision", "size", "MACs", "top-1", "top-5", "ECE", "agrees with teacher",
                     "against teacher", "against fp32", "worst classes")  # fmt: skip
 
 
-def accuracy_lines(models: dict[str, Any]) -> list[tuple[str, ...]]:
+def accuracy_lines(models: dict[str, ModelFacts]) -> list[tuple[str, ...]]:
     """One line per measured file, where the accuracy of any was measured."""
-    if not any(facts.get("accuracy") for facts in models.values()):
+    if not any(facts.accuracy for facts in models.values()):
         return []
     lines: list[tuple[str, ...]] = []
     for label, facts in models.items():
-        own = facts.get("accuracy") or {}
         lines.append((
-            label, facts["precision"] or "–", f"{facts['bytes'] / 1e6:.2f} MB",
-            "–" if facts["macs"] is None else f"{facts['macs'] / 1e6:.1f} M",
-            number(own.get("top1"), ".4f"), number(own.get("top5"), ".4f"), number(own.get("ece"), ".4f"),
-            number((own.get("teacher") or {}).get("agreement"), ".3f"),
-            gained(own.get("teacher")), gained(own.get("fp32")),
-            ", ".join(f"{w['class']} {w['top1']:.2f}" for w in own.get("worst", [])[:3]) or "–",
+            label, facts.precision or "–", f"{facts.bytes / 1e6:.2f} MB",
+            "–" if facts.macs is None else f"{facts.macs / 1e6:.1f} M",
+            *(_accuracy(facts.accuracy) if facts.accuracy else ("–",) * 7),
         ))  # fmt: skip
     return lines
 
 
-def gained(paired: dict[str, Any] | None) -> str:
+def _accuracy(own: Accuracy) -> tuple[str, ...]:
+    return (
+        number(own.top1, ".4f"), number(own.top5, ".4f"), number(own.ece, ".4f"),
+        number(own.teacher.agreement if own.teacher else None, ".3f"), gained(own.teacher), gained(own.fp32),
+        ", ".join(f"{worst.name} {worst.top1:.2f}" for worst in own.worst[:3]) or "–",
+    )  # fmt: skip
+
+
+def gained(paired: Gain | Against | None) -> str:
     """A paired gain in points, with its interval and McNemar's p."""
     if paired is None:
         return "–"
-    points = 100 * paired["top1_gain"]
-    low, high = 100 * paired["low"], 100 * paired["high"]
-    return f"{points:+.1f} pt ({low:+.1f} … {high:+.1f}), p {paired['mcnemar_p']:.2g}"
+    points = 100 * paired.top1_gain
+    low, high = 100 * paired.low, 100 * paired.high
+    return f"{points:+.1f} pt ({low:+.1f} … {high:+.1f}), p {paired.mcnemar_p:.2g}"
 
 
-def worst_classes(report: dict[str, Any], count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def worst_classes(report: Report, count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and lines: per-class accuracy of every model on the classes where the student does worst."""
-    models = report["errors"]["models"]
-    student = next((m for m in models if m["role"] == "student"), models[-1])
-    ranked = sorted(
-        (i for i, v in enumerate(student["per_class"]) if v is not None), key=lambda i: student["per_class"][i]
-    )
-    header = ("class", *(f"{m['role']} {m['name']}, seed {m['seed']}" for m in models))
-    lines = [
-        (report["errors"]["classes"][i], *(number(m["per_class"][i], ".3f") for m in models)) for i in ranked[:count]
-    ]
+    models = report.errors.models
+    student = next((m for m in models if m.role == "student"), models[-1])
+    ranked = [i for _, i in sorted((value, i) for i, value in enumerate(student.per_class) if value is not None)]
+    header = ("class", *(f"{m.role} {m.name}, seed {m.seed}" for m in models))
+    lines = [(report.errors.classes[i], *(number(m.per_class[i], ".3f") for m in models)) for i in ranked[:count]]
     return header, lines
 
 

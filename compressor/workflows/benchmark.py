@@ -6,15 +6,15 @@ torch is only loaded for timm models that are exported on the fly.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor import runfolder
 from compressor.artifact.session import Artifact
 from compressor.benchmarking import accuracy, measure, verdict
 from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
-from compressor.evaluation.predictions import Predictions, predict_artifact
+from compressor.evaluation.predictions import Predictions, predict_artifact, saved, saved_at
 from compressor.files import cache_dir, write_json
 from compressor.packages import require
 from compressor.progress import Progress
@@ -26,7 +26,7 @@ from compressor.workflows.evaluate import data_for
 
 def benchmark(
     named: list[str], config: BenchmarkConfig, progress: Progress, *, data: str | None = None, size: int = 224
-) -> dict[str, Any]:
+) -> Benchmark:
     """`benchmark.json` for files, runs or timm names; for one run it is stored there and joins its report.
 
     Accuracy joins from the run's own test images, or from `data`.
@@ -52,7 +52,7 @@ def document(
     seen: dict[str, Predictions],
     classes: list[str],
     data: str,
-) -> dict[str, Any]:
+) -> Benchmark:
     """`benchmark.json`: the files' timings, accuracy where there are predictions, and a verdict per model.
 
     Args:
@@ -62,12 +62,12 @@ def document(
         data: fingerprint of the images that were predicted.
     """
     joined = accuracy.join(measure.document(files, config, progress), seen, classes, data)
-    return joined | {"verdicts": verdict.verdicts(joined)}
+    return joined.model_copy(update={"verdicts": verdict.verdicts(joined)})
 
 
 def saved_predictions(files: dict[str, Path]) -> dict[str, Predictions]:
     """The predictions that were stored beside the files at export, by label."""
-    return {label: own for label, path in files.items() if (own := accuracy.saved(path)) is not None}
+    return {label: own for label, path in files.items() if (own := saved(path)) is not None}
 
 
 def artifacts(named: list[str], size: int, progress: Progress) -> tuple[dict[str, Path], RunFolder | None]:
@@ -140,8 +140,8 @@ def _predictions(
     if data is None:
         assert run is not None
         seen = saved_predictions(files)
-        note = run.read()["dataset"]
-        classes, fingerprint = note["classes"], f"{note['fingerprint']}/test"
+        note = run.read().dataset
+        classes, fingerprint = (note.classes, f"{note.fingerprint}/test") if note else ([], "")
     missing = {label: path for label, path in files.items() if label not in seen}
     loaded = _loaded(missing, progress)
     if not loaded:
@@ -160,7 +160,7 @@ def _predictions(
         if own is not None:
             seen[label] = own
             if data is None:
-                own.save(accuracy.saved_at(files[label]))
+                own.save(saved_at(files[label]))
     return dataset.classes, f"{dataset.fingerprint}/{split}", seen
 
 

@@ -6,7 +6,6 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,13 +22,15 @@ from compressor.files import write_json, write_text
 from compressor.packages import versions
 from compressor.progress import Progress
 from compressor.reporting import build
+from compressor.reporting.document import Report
 from compressor.runfolder import RunFolder
+from compressor.runnote import DatasetEntry
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.export import Results, export_run, ship
 from compressor.workflows.plan import Plan, Stage, accelerator, begin
 
 
-def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None) -> dict[str, Any]:
+def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None) -> Report:
     """Runs what is not finished yet of a plan and gives the report.
 
     `run.json` says afterwards how it ended: done, interrupted or failed.
@@ -71,7 +72,8 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
 
 def same_images(run: RunFolder, dataset: Dataset) -> None:
     """Refuses to go on with other images: the splits would be drawn anew, and models have seen the new test images."""
-    known = run.read().get("dataset", {}).get("fingerprint") if (run.path / "run.json").is_file() else None
+    entry = run.read().dataset if run.note.is_file() else None
+    known = entry.fingerprint if entry else None
     if known not in (None, dataset.fingerprint):
         raise UsageError(
             f"the images in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
@@ -79,10 +81,10 @@ def same_images(run: RunFolder, dataset: Dataset) -> None:
         )
 
 
-def dataset_entry(dataset: Dataset) -> dict[str, Any]:
+def dataset_entry(dataset: Dataset) -> DatasetEntry:
     """What `run.json` and the report say of the data."""
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return {"name": dataset.name, "classes": dataset.classes, **counts, "fingerprint": dataset.fingerprint}
+    return DatasetEntry(name=dataset.name, classes=dataset.classes, **counts, fingerprint=dataset.fingerprint)
 
 
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:

@@ -14,14 +14,14 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import SOURCES, load_dataset
 from compressor.errors import ArtifactError, UsageError
-from compressor.evaluation import metrics
-from compressor.evaluation.predictions import Logits, Predictions, check_classes, predict
+from compressor.evaluation.document import Evaluation
+from compressor.evaluation.figures import figures
+from compressor.evaluation.predictions import Logits, check_classes, predict
 from compressor.evaluation.shift import under_shift
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
 from compressor.recipe import load as load_recipe
-from compressor.reporting import mistakes
 from compressor.runfolder import RunFolder
 
 
@@ -39,7 +39,7 @@ class Subject:
 
 def evaluate(
     model: str | None, *, data: str | None, split: str, provider: str, shift: bool = False, progress: Progress
-) -> dict[str, Any]:
+) -> Evaluation:
     """Metrics of an ONNX file, a run's student, or a checkpoint.
 
     With `shift`, the same under noise, blur, brightness and JPEG damage (`shift`: see `under_shift`); of a run
@@ -60,14 +60,17 @@ def evaluate(
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_classes(subject.classes, dataset, str(path))
     seen = predict(subject.logits, dataset, split, subject.preprocessing)
-    found: dict[str, Any] = {"model": model, "data": dataset.name, "split": split}
-    found |= _figures(seen, dataset.classes, subject.temperature)
+    own = figures(seen, subject.temperature)
+    classes = dict(zip(dataset.classes, own.per_class, strict=True))
+    found = Evaluation(
+        model=model, data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes
+    )
     if shift:
         several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
             "model": subject
         }
         models = {role: (own.logits, own.preprocessing) for role, own in several.items()}
-        found["shift"] = under_shift(models, dataset, split, progress)
+        found = found.model_copy(update={"shift": under_shift(models, dataset, split, progress)})
     return found
 
 
@@ -97,18 +100,7 @@ def _roles(path: Path) -> dict[str, Path]:
     if not (path / "run.json").is_file():
         return {}
     roles = ("teacher", "student", "baseline")
-    return {role: folder for role in roles if (folder := mistakes.of_role(RunFolder(path), role)) is not None}
-
-
-def _figures(seen: Predictions, classes: list[str], temperature: float | None) -> dict[str, Any]:
-    labels, logits = seen.labels, seen.logits
-    return {
-        "samples": len(labels),
-        **metrics.summary(labels, logits),
-        "ece_calibrated": metrics.ece(labels, logits, temperature=temperature) if temperature else None,
-        "balanced_accuracy": metrics.balanced_accuracy(labels, logits),
-        "per_class": dict(zip(classes, metrics.per_class(labels, logits, len(classes)), strict=True)),
-    }
+    return {role: folder for role in roles if (folder := RunFolder(path).of_role(role)) is not None}
 
 
 def data_for(

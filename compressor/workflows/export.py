@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +13,20 @@ import torch
 
 from compressor import runfolder
 from compressor.artifact.preprocessing import to_pixels
-from compressor.benchmarking import accuracy
+from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset, stratified
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
-from compressor.evaluation.predictions import predict_artifact
+from compressor.evaluation.predictions import predict_artifact, saved_at
 from compressor.exporting import export as exporting
-from compressor.files import write_json
+from compressor.files import read_document, read_documents, write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.progress import Progress
 from compressor.quantization.config import ArtifactsConfig
 from compressor.quantization.cpus import open_artifact
+from compressor.quantization.document import ArtifactEntry
 from compressor.recipe import checked
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build
@@ -95,10 +95,10 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
             what = "no int8 file was made" if result is student else "the teacher was not exported, so it is not timed"
             progress.say(f"{what}: {error}")
             continue
-        if entry["file"] is None:
-            progress.say(f"no int8 file was made: {entry['int8']['reason']}")
-        else:
-            files[entry["file"]] = path
+        if entry.file is not None:
+            files[entry.file] = path
+        elif entry.int8 is not None:
+            progress.say(f"no int8 file was made: {entry.int8.reason}")
     return files
 
 
@@ -119,7 +119,7 @@ def export_one(
     recipe: str | None,
     progress: Progress,
     fp32: Path | None = None,
-) -> dict[str, Any]:
+) -> ArtifactEntry:
     """One file through the gate (int8: up the ladder) and over the test split; its entry joins `exports.json`.
 
     An int8 file that no rung of the ladder allows has None for its `file`. `fp32` is the float file that it is made
@@ -129,7 +129,7 @@ def export_one(
     before = _digest(path)
     pixels = validation_pixels(dataset, card, config.parity_samples)
     label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
-    entry: dict[str, Any] = {"file": label, "role": card.role, "precision": precision, "opset": config.opset}
+    entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
     if precision == "int8":
         made = int8.Making(
             model=model, card=card, path=path, config=config, dataset=dataset, run=run, recipe=recipe, pixels=pixels,
@@ -137,14 +137,14 @@ def export_one(
         )  # fmt: skip
         outcome = int8.make(made, progress)
         if run is not None and path.is_relative_to(run.path):
-            write_json(run.int8, outcome.as_dict())
-        entry["int8"] = outcome.as_dict()
+            write_json(run.int8, outcome.document())
+        entry = entry.model_copy(update={"int8": outcome.document()})
         if outcome.chosen is None or outcome.parity is None:
-            accuracy.saved_at(path).unlink(missing_ok=True)
+            saved_at(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
             _list(run, path, label, None)
             _forget(run, label, progress)
-            return entry | {"file": None}
+            return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
         seen_parity = exporting.export(
@@ -154,23 +154,24 @@ def export_one(
         _forget(run, label, progress)
     seen = predict_artifact(open_artifact(path, progress), dataset, "test")
     if run is not None:
-        seen.save(accuracy.saved_at(path))
-    entry |= {
+        seen.save(saved_at(path))
+    measured = {
         "bytes": path.stat().st_size,
         "top1": metrics.top_k(seen.labels, seen.logits, 1),
         "ece": metrics.ece(seen.labels, seen.logits),
-        "parity": seen_parity.as_dict(),
+        "parity": seen_parity,
     }
+    entry = entry.model_copy(update=measured)
     _list(run, path, label, entry)
     return entry
 
 
-def _list(run: RunFolder | None, path: Path, label: str, entry: dict[str, Any] | None) -> None:
+def _list(run: RunFolder | None, path: Path, label: str, entry: ArtifactEntry | None) -> None:
     """Puts a file's entry into the run's `exports.json`, in the place of an older one."""
     if run is None or not path.is_relative_to(run.path):
         return
-    others = json.loads(run.exports.read_text()) if run.exports.is_file() else []
-    write_json(run.exports, [e for e in others if e["file"] != label] + ([entry] if entry else []))
+    others = read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []
+    write_json(run.exports, [e for e in others if e.file != label] + ([entry] if entry else []))
 
 
 def _digest(path: Path) -> str | None:
@@ -181,22 +182,24 @@ def _forget(run: RunFolder | None, label: str, progress: Progress) -> None:
     """Drops what was measured of a file that is there no more; everything, where the others were compared with it."""
     if run is None or not run.benchmark.is_file():
         return
-    measured = json.loads(run.benchmark.read_text())
-    if label not in measured["models"]:
+    measured = read_document(run.benchmark, Benchmark)
+    if label not in measured.models:
         return
     progress.say(f"{label} is no longer the file that was measured: compress benchmark {run.path}")
-    if label == measured["reference"]:
+    if label == measured.reference:
         run.benchmark.unlink()
         return
-    del measured["models"][label]
-    measured["rows"] = [row for row in measured["rows"] if row["file"] != label]
-    measured["verdicts"] = [v for v in measured["verdicts"] if label not in (v["file"], v["against"])]
-    write_json(run.benchmark, measured)
+    left = {
+        "models": {name: facts for name, facts in measured.models.items() if name != label},
+        "rows": [row for row in measured.rows if row.file != label],
+        "verdicts": [v for v in measured.verdicts if label not in (v.file, v.against)],
+    }
+    write_json(run.benchmark, measured.model_copy(update=left))
 
 
 def export_source(
     source: str | None, values: dict[str, Any], *, output: Path | None, data: str | None, progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[ArtifactEntry]:
     """`compress export`: a run's shipped student, or a checkpoint with images for the gate.
 
     Raises:

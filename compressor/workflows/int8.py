@@ -66,7 +66,7 @@ def make(made: Making, progress: Progress) -> Outcome:
 
 
 def _renamed(rung: ladder.Rung) -> ladder.Rung:
-    return replace(rung, name=f"fine-tuned, {rung.name}")
+    return rung.model_copy(update={"name": f"fine-tuned, {rung.name}"})
 
 
 def _climb(
@@ -103,7 +103,7 @@ def _tuned(made: Making, progress: Progress) -> nn.Module:
     if not teachers:
         raise UsageError(f"run '{made.run.path}' holds no teacher, which --qat needs")
     teacher = teachers[-1]  # the one that taught the student
-    device = planning.accelerator("cpu" if made.run.read().get("device") == "cpu" else "auto")
+    device = planning.accelerator("cpu" if made.run.read().device == "cpu" else "auto")
     sizes = (made.dataset.image_size, *(result.card.preprocessing.size for result in teachers))
     dataset = with_decoded(made.dataset, max(sizes), progress)
     stage = recipe.stage_for("student", made.card.architecture.name)

@@ -19,6 +19,7 @@ from compressor.data.loaders import worker_count
 from compressor.distillation import chain
 from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
+from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError, UsageError, nearest
 from compressor.models import checkpoint, cost
@@ -186,9 +187,9 @@ def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start
     return chain.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
 
 
-def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str, Any]:
+def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
-    stages: list[dict[str, Any]] = []
+    stages: list[EstimatedStage] = []
     teacher = None
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for stage in planned.stages:
@@ -203,7 +204,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
                 )  # fmt: skip
             terms = stage.config.objective if own else without_teacher(stage.config.objective)
             reads = needs(terms)
-            stages.append({
+            stages.append(EstimatedStage.model_validate({
                 "role": stage.role,
                 "model": first.architecture.name,
                 "weights": first.origin if first.training != "none" else f"{first.origin}, used as it is",
@@ -216,27 +217,27 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> dict[str
                 "epochs": stage.epochs if first.training != "none" else 0,
                 "seeds": len(stage.seeds),
                 "seconds": seconds * len(stage.seeds),
-            })  # fmt: skip
+            }))  # fmt: skip
             if stage.role in ("teacher", "assistant"):
                 teacher = FrozenTeacher(first.model, first.preprocessing)
     # Weights of every stage and seed, the shipped copy, and the two exported graphs.
-    megabytes = sum(4 * s["params"] * s["seeds"] for s in stages) / 1e6
-    student = next(s["params"] for s in stages if s["role"] == "student")
-    megabytes += 4 * (stages[0]["params"] + 2 * student) / 1e6
+    megabytes = sum(4 * s.params * s.seeds for s in stages) / 1e6
+    student = next(s.params for s in stages if s.role == "student")
+    megabytes += 4 * (stages[0].params + 2 * student) / 1e6
     splits = planned.dataset.splits
     counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return {
-        "dataset": {
-            "name": planned.dataset.name,
-            "classes": planned.dataset.classes,
+    return Estimate(
+        dataset=EstimatedData(
+            name=planned.dataset.name,
+            classes=planned.dataset.classes,
             **counts,
-            "input": f"{planned.dataset.image_size} px",
-        },
-        "stages": stages,
-        "seconds": sum(s["seconds"] for s in stages),
-        "memory_mb": peak_rss_mb(),
-        "disk_mb": megabytes,
-    }
+            input=f"{planned.dataset.image_size} px",
+        ),
+        stages=stages,
+        seconds=sum(s.seconds for s in stages),
+        memory_mb=peak_rss_mb(),
+        disk_mb=megabytes,
+    )
 
 
 def _teacher_is(stage: Stage, reads: set[str]) -> str:
@@ -269,7 +270,7 @@ def choose(
         names = ", ".join([*given, *(settings or [])])
         raise UsageError(f"--resume continues a run with its own recipe; drop {names}, or start a new run")
     run = runfolder.open_run(resume)
-    status = run.read().get("status")
+    status = run.read().status
     if (status in ("tuning", "tuned")) != search:
         owner = "distill" if search else "tune"
         raise UsageError(f"run '{run.path}' was made by another command: compress {owner} --resume {run.path}")

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from compressor.data.decoded import with_decoded
 from compressor.distillation import chain
 from compressor.distillation.chain import Result
+from compressor.distillation.document import Tuning
 from compressor.distillation.fit import fit
 from compressor.errors import CompressorError, UsageError
 from compressor.files import write_json, write_text
@@ -36,7 +37,7 @@ SPREAD = 5.0
 """Weights are searched from a fifth to five times the recipe's."""
 
 
-def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progress: Progress) -> dict[str, Any]:
+def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progress: Progress) -> Tuning:
     """Searches until the study has `trials` trials; writes `tune.json` and the recipe `tuned.yaml`.
 
     The first trial is the recipe's own objective, so that what is found is never worse on validation.
@@ -223,7 +224,7 @@ def _counted(study: Any) -> list[Any]:
     return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED")]
 
 
-def _write(recipe: Recipe, run: RunFolder, first: Result, study: Any, own: ObjectiveConfig) -> dict[str, Any]:
+def _write(recipe: Recipe, run: RunFolder, first: Result, study: Any, own: ObjectiveConfig) -> Tuning:
     if all(t.state.name == "PRUNED" for t in _counted(study)):
         raise CompressorError(
             f"no trial came to its end: {study.trials[-1].user_attrs.get('error', 'all stopped early')}"
@@ -238,7 +239,7 @@ def _write(recipe: Recipe, run: RunFolder, first: Result, study: Any, own: Objec
         }
     )
     write_text(run.path / "tuned.yaml", tuned.to_yaml())
-    found = {
+    found = Tuning.model_validate({
         "recipe": str(run.path / "tuned.yaml"),
         "best": {"params": best.params, "top1": best.user_attrs["top1"], "nll": best.user_attrs["nll"]},
         "own": {"params": study.trials[0].params, **_first(study)},
@@ -246,7 +247,7 @@ def _write(recipe: Recipe, run: RunFolder, first: Result, study: Any, own: Objec
             {"number": t.number, "state": t.state.name.lower(), "params": t.params, **t.user_attrs}
             for t in _counted(study)
         ],
-    }
+    })  # fmt: skip
     write_json(run.path / "tune.json", found)
     return found
 

@@ -1,0 +1,91 @@
+"""Figures of accuracy and calibration, and what `compress evaluate` prints."""
+
+from __future__ import annotations
+
+from compressor.document import Document
+
+
+class Figures(Document):
+    """What a model's answers on a split come to; null is what can't be told, such as the NLL of logits that overflow."""
+
+    samples: int
+    top1: float
+    """A fraction, as everywhere."""
+    top5: float
+    nll: float | None
+    """Nats."""
+    ece: float | None
+    """Expected calibration error, 15 bins."""
+    ece_calibrated: float | None
+    """The same at the calibration temperature; null without one."""
+    balanced_accuracy: float | None
+    """Mean of the classes' accuracies."""
+    per_class: list[float | None]
+    """Accuracy within each class, in the order of the logits; null for a class without samples."""
+
+
+class CopiedMistakes(Document):
+    """How many of the teacher's mistakes a model makes, too, with the same wrong class."""
+
+    teacher_mistakes: int
+    copied: int
+    share: float | None
+    """Null when the teacher makes none."""
+
+
+class Gain(Document):
+    """How much more often a model is right than another one, on the same samples."""
+
+    top1_gain: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    mcnemar_p: float
+    """McNemar's exact p-value that both err equally often."""
+
+
+class Bin(Document):
+    """A bin of a reliability diagram that holds samples."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    """Mean confidence of its samples."""
+    accuracy: float
+
+
+class ShiftFigures(Figures):
+    """A model's figures under one damage."""
+
+    copied_mistakes: CopiedMistakes | None = None
+    """Null for the teacher and without one."""
+
+
+class ShiftRow(Document):
+    """One kind of damage at one strength."""
+
+    kind: str
+    """`none` for the images as they are."""
+    strength: int
+    models: dict[str, ShiftFigures]
+    """Role → its figures."""
+
+
+class Evaluation(Document):
+    """What `compress evaluate --json` prints."""
+
+    model: str
+    data: str
+    split: str
+    samples: int
+    top1: float
+    top5: float
+    nll: float | None
+    ece: float | None
+    ece_calibrated: float | None
+    balanced_accuracy: float | None
+    per_class: dict[str, float | None]
+    """Class → accuracy."""
+    shift: list[ShiftRow] | None = None
+    """With `--shift`: the same under damage."""

@@ -1,0 +1,39 @@
+"""What is written down of an exported file."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from compressor.document import Document
+
+
+def _unbounded(value: Any) -> Any:
+    return math.inf if value is None else value
+
+
+class Parity(Document):
+    """How closely a file reproduces the model."""
+
+    max_relative_error: Annotated[float, BeforeValidator(_unbounded)]
+    """max |a − b| / max |a| over all logits of the checked samples; null in a file where it is infinite."""
+    top1_agreement: float
+    """Share of samples with the same top class."""
+    samples: int
+
+
+class ExportEntry(Document):
+    """An entry of `exports.json`: one file that a model was exported to."""
+
+    file: str | None
+    """Its path inside the run; null for an int8 file that the ladder refused, which `exports.json` does not list."""
+    role: str
+    precision: str
+    opset: int
+    bytes: int | None = None
+    top1: float | None = None
+    """On test, by the file itself."""
+    ece: float | None = None
+    parity: Parity | None = None

@@ -1,0 +1,92 @@
+"""What the int8 ladder tried and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import model_serializer
+
+from compressor.benchmarking.compare import Verdict
+from compressor.document import Document
+from compressor.exporting.document import ExportEntry
+
+
+class Speed(Document):
+    """Time of an int8 file over fp32's, here: one thread, batch 1."""
+
+    ratio: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    verdict: Verdict
+    fp32_ms: float
+    int8_ms: float
+    processes: int
+    """Fresh processes of each."""
+    noisy: bool
+    """Whether something disturbed the timing."""
+
+
+class Rung(Document):
+    """One way to make an int8 file, tried."""
+
+    name: str
+    calibration: str
+    bias_correction: bool = False
+    float_nodes: tuple[str, ...] = ()
+    only_weighted: bool = False
+    """Whether all but convolutions and matrix products stayed float."""
+    bytes: int
+    top1: float
+    """On validation, a fraction."""
+    drop: float
+    """Points of top-1 lost against fp32 on validation."""
+    error: float
+    """Relative error of the logits on validation: mean square of the difference over mean square."""
+    within: bool
+    """Whether the drop is within `max_drop`."""
+    speed: Speed | None = None
+    """Null where it was not measured."""
+
+
+class Int8(Document):
+    """`int8.json`: what was kept, why, and everything that was tried. What only a kept file has is null without one."""
+
+    kept: str | None
+    """The rung that was kept; null where none qualified and fp32 stays."""
+    reason: str
+    target: str
+    """The CPU that it was made for: x86-vnni, x86, arm."""
+    activations: str
+    """Their integer type."""
+    weights: str = "int8"
+    seven_bit_weights: bool = False
+    max_drop: float
+    """Points of validation top-1 that it could lose."""
+    calibration_images: int
+    fp32_validation_top1: float
+    """What the drop counts from."""
+    calibration: str | None = None
+    bias_correction: bool | None = None
+    float_nodes: int | None = None
+    """How many nodes stayed float."""
+    only_weighted: bool | None = None
+    validation_top1: float | None = None
+    speed: Speed | None = None
+    qat_epochs: int | None = None
+    """Epochs of fine-tuning; null without."""
+    rungs: list[Rung] = []
+    """In the order that they were tried in."""
+
+
+class ArtifactEntry(ExportEntry):
+    """An entry of `exports.json`; an int8 file's says what the ladder tried, too."""
+
+    int8: Int8 | None = None
+    """Absent for the other precisions."""
+
+    @model_serializer(mode="wrap")
+    def _only_of_int8(self, default: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        written = default(self)
+        return written if self.int8 else {key: value for key, value in written.items() if key != "int8"}
