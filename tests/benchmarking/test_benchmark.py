@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,9 @@ import pytest
 from compressor.artifact import providers
 from compressor.benchmarking import contention, host, measure
 from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.document import Measured, Row
 from compressor.benchmarking.measure import Cell, cells
-from compressor.benchmarking.rows import percentiles, summarise, warnings
+from compressor.benchmarking.rows import NEEDED, percentile, summarise, warnings
 from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.progress import Silent
 from tests.conftest import compress
@@ -28,42 +30,44 @@ from tests.conftest import compress
     [(10, {"p50_ms"}), (64, {"p50_ms", "p90_ms"}), (661, {"p50_ms", "p90_ms"}), (662, {"p50_ms", "p90_ms", "p99_ms"})],
 )
 def test_no_percentile_is_given_that_the_samples_cannot_support(count: int, known: set[str]) -> None:
-    found = percentiles([float(i) for i in range(count)])
-    assert {k for k, v in found.items() if v is not None} == known
+    samples = [float(i) for i in range(count)]
+    assert {name for name in NEEDED if percentile(samples, name) is not None} == known
 
 
-QUIET = {"other_cores": 0.02, "steal_cores": 0.0, "throttled": None, "involuntary_switches": 12.0}
+QUIET: dict[str, Any] = {"other_cores": 0.02, "steal_cores": 0.0, "throttled": None, "involuntary_switches": 12.0}
 
 
-def answer(value: float, *, noisy: bool | None = False, **changed: Any) -> dict[str, Any]:
-    return {
+def answer(value: float, *, noisy: bool | None = False, **changed: Any) -> Measured:
+    return Measured.model_validate({
         "samples_ms": [value] * 40, "load_ms": value, "first_run_ms": value, "load_rss_mb": value,
         "peak_rss_mb": value, "placement": {"CPUExecutionProvider": 3}, "elsewhere": {}, "batch": 4, "noisy": noisy,
         "with_copies_ms": None, "contention": QUIET | changed.pop("contention", {}) | {"noisy": noisy}, **changed,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def test_a_row_pools_samples_over_processes_and_keeps_them() -> None:
     row = summarise("m", "cpu", 1, [answer(1.0), answer(2.0), answer(9.0)])
-    assert row["p50_ms"] == 2.0
-    assert row["load_ms"] == 2.0
-    assert row["samples"] == 120
-    assert row["throughput"] == pytest.approx(4 / 0.002)
-    assert row["process_p50_ms"] == [1.0, 2.0, 9.0]
-    assert len(row["raw_ms"]) == 3
-    assert row["noisy"] is False
-    low, high = row["p50_interval_ms"]
+    assert row.p50_ms == 2.0
+    assert row.load_ms == 2.0
+    assert row.samples == 120
+    assert row.throughput == pytest.approx(4 / 0.002)
+    assert row.process_p50_ms == [1.0, 2.0, 9.0]
+    assert len(row.raw_ms) == 3
+    assert row.noisy is False
+    assert row.p50_interval_ms is not None
+    low, high = row.p50_interval_ms
     assert low < 2.0 < high
-    assert row["gpu_memory_mb"] is None  # what was not measured is not invented
+    assert row.gpu_memory_mb is None  # what was not measured is not invented
 
 
 def test_one_noisy_process_makes_a_noisy_row_and_unknown_stays_unknown() -> None:
     busy = answer(1.0, noisy=True, contention={"other_cores": 0.8})
     row = summarise("m", "cpu", 1, [answer(1.0), busy])
-    assert row["noisy"] is True
-    assert row["contention"]["other_cores"] == 0.8
-    assert row["contention"]["because"] == ["others used 0.80 cores"]
-    assert summarise("m", "cpu", 1, [answer(1.0, noisy=None)])["noisy"] is None
+    assert row.noisy is True
+    assert row.contention is not None
+    assert row.contention.other_cores == 0.8
+    assert row.contention.because == ["others used 0.80 cores"]
+    assert summarise("m", "cpu", 1, [answer(1.0, noisy=None)]).noisy is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_one_noisy_process_makes_a_noisy_row_and_unknown_stays_unknown() -> None
     ],
 )
 def test_load_steal_throttling_and_lost_cores_are_noise(changed: dict[str, Any], noisy: bool | None) -> None:
-    seen = QUIET | changed
+    seen = contention.Seen(**(QUIET | changed))
     assert contention.judge(seen) is noisy
     assert bool(contention.reasons(seen)) is bool(noisy)
 
@@ -102,7 +106,7 @@ def test_another_busy_process_is_noticed() -> None:
         watch = contention.Watch()
         with watch:
             time.sleep(1.0)
-        assert watch.read()["noisy"] is True
+        assert watch.read().noisy is True
     finally:
         busy.kill()
         busy.wait()
@@ -111,70 +115,76 @@ def test_another_busy_process_is_noticed() -> None:
 class Children:
     """Stands in for the child processes: latency by label, and which calls are disturbed."""
 
-    def __init__(self, latency: dict[str, float], noisy: set[int] = frozenset()) -> None:  # type: ignore[assignment]
-        self.latency, self.noisy, self.calls = latency, noisy, []  # type: ignore[var-annotated]
+    def __init__(self, latency: dict[str, float], noisy: Collection[int] = ()) -> None:
+        self.latency, self.noisy = latency, noisy
+        self.calls: list[str] = []
 
-    def __call__(self, group: list[Cell], config: BenchmarkConfig) -> dict[Cell, dict[str, Any]]:
+    def __call__(self, group: list[Cell], config: BenchmarkConfig) -> dict[Cell, Measured]:
         return {cell: self.one(cell) for cell in group}
 
-    def one(self, cell: Cell) -> dict[str, Any]:
+    def one(self, cell: Cell) -> Measured:
         self.calls.append(cell.label)
         wobble = np.random.default_rng(len(self.calls)).normal(1, 0.03)
         return answer(self.latency[cell.label] * wobble, noisy=len(self.calls) - 1 in self.noisy)
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, children: Children, **options: Any) -> dict[str, dict[str, Any]]:
+def measured(monkeypatch: pytest.MonkeyPatch, children: Children, **options: Any) -> dict[str, Row]:
     monkeypatch.setattr(measure, "together", children)
     todo = [Cell(label=x, file=Path(x), provider="cpu", batch=4, threads=1, size=8) for x in children.latency]
-    return {row["file"]: row for row in measure.measure(todo, BenchmarkConfig(**options), Silent())}
+    return {row.file: row for row in measure.measure(todo, BenchmarkConfig(**options), Silent())}
+
+
+def verdict(row: Row) -> str | None:
+    return row.ratio and row.ratio.verdict
 
 
 def test_processes_are_interleaved_and_added_until_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "clear": 2.0, "close": 1.06})
     rows = measured(monkeypatch, children, processes=3, max_processes=40, half_width=1.0)
     assert children.calls[:6] == ["a", "clear", "close"] * 2
-    assert rows["clear"]["processes"] == 3
-    assert rows["clear"]["ratio"]["verdict"] == "slower"
-    assert 3 < rows["close"]["processes"] <= 40
-    assert rows["close"]["ratio"]["verdict"] == "slower"
-    assert rows["a"]["processes"] == rows["close"]["processes"]
-    assert rows["a"]["ratio"] is None
+    assert rows["clear"].processes == 3
+    assert verdict(rows["clear"]) == "slower"
+    assert 3 < (rows["close"].processes or 0) <= 40
+    assert verdict(rows["close"]) == "slower"
+    assert rows["a"].processes == rows["close"].processes
+    assert rows["a"].ratio is None
 
 
 def test_processes_are_added_until_the_interval_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = measured(monkeypatch, Children({"a": 1.0, "b": 4.0}), processes=3, max_processes=40, half_width=0.02)
-    ratio = rows["b"]["ratio"]
-    assert ratio["verdict"] == "slower"
-    assert rows["b"]["processes"] > 3
-    assert (ratio["high"] - ratio["low"]) / 2 / ratio["value"] <= 0.02
+    ratio = rows["b"].ratio
+    assert ratio is not None
+    assert ratio.verdict == "slower"
+    assert (rows["b"].processes or 0) > 3
+    assert (ratio.high - ratio.low) / 2 / ratio.value <= 0.02
 
 
 def test_an_undecided_comparison_ends_at_the_limit_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = measured(monkeypatch, Children({"a": 1.0, "close": 1.03}), processes=3, max_processes=5)
-    assert rows["close"]["processes"] == 5
-    assert rows["close"]["ratio"]["verdict"] == "undecided"
+    assert rows["close"].processes == 5
+    assert verdict(rows["close"]) == "undecided"
 
 
 def test_two_processes_decide_nothing_and_stay_two(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = measured(monkeypatch, Children({"a": 1.0, "b": 9.0}), processes=2)
-    assert rows["b"]["processes"] == 2
-    assert rows["b"]["ratio"]["verdict"] == "undecided"
+    assert rows["b"].processes == 2
+    assert verdict(rows["b"]) == "undecided"
 
 
 def test_a_disturbed_round_is_measured_again_once_and_a_quiet_repeat_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "b": 2.0}, noisy={1})
     rows = measured(monkeypatch, children, processes=3, half_width=1.0)
     assert len(children.calls) == 3 * 2 + 2
-    assert [row["remeasured"] for row in rows.values()] == [1, 1]
-    assert [row["noisy"] for row in rows.values()] == [False, False]
-    assert rows["a"]["processes"] == 3
+    assert [row.remeasured for row in rows.values()] == [1, 1]
+    assert [row.noisy for row in rows.values()] == [False, False]
+    assert rows["a"].processes == 3
 
 
 def test_a_machine_that_stays_busy_is_flagged_not_measured_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children({"a": 1.0, "b": 2.0}, noisy=set(range(100)))
     rows = measured(monkeypatch, children, processes=3, half_width=1.0)
     assert len(children.calls) == 3 * 2 + 2
-    assert [row["noisy"] for row in rows.values()] == [True, True]
+    assert [row.noisy for row in rows.values()] == [True, True]
     said = " ".join(warnings(list(rows.values())))
     assert "a on cpu, batch 4, 1 thread is noisy" in said
     assert "it was measured again and stayed so" in said
@@ -183,13 +193,16 @@ def test_a_machine_that_stays_busy_is_flagged_not_measured_for_ever(monkeypatch:
 def test_a_file_is_measured_in_a_child_of_its_own(run: Path) -> None:
     config = BenchmarkConfig(processes=2, samples=20, warmup_seconds=0, min_seconds=0.1, batches=[1, 3])
     rows = measure.measure(cells({"student": run / "student.onnx"}, config), config, Silent())
-    assert [row["batch"] for row in rows] == [1, 3]
+    assert [row.batch for row in rows] == [1, 3]
     for row in rows:
-        assert row["samples"] >= 20
-        assert sum(map(sum, row["raw_ms"])) > 100  # a tenth of a second in each process, less what lies between calls
-        assert 0 < row["p50_ms"] < row["first_run_ms"] + 1e3
-        assert 20 < row["load_rss_mb"] <= row["peak_rss_mb"] < 1000
-        assert set(row["placement"]) == {"CPUExecutionProvider"}
+        assert row.samples >= 20
+        assert sum(map(sum, row.raw_ms)) > 100  # a tenth of a second in each process, less what lies between calls
+        assert row.first_run_ms is not None
+        assert 0 < row.p50_ms < row.first_run_ms + 1e3
+        assert row.load_rss_mb is not None
+        assert row.peak_rss_mb is not None
+        assert 20 < row.load_rss_mb <= row.peak_rss_mb < 1000
+        assert set(row.placement) == {"CPUExecutionProvider"}
 
 
 def test_a_file_from_elsewhere_is_measured_when_its_input_says_its_size(run: Path, tmp_path: Path) -> None:
@@ -198,8 +211,8 @@ def test_a_file_from_elsewhere_is_measured_when_its_input_says_its_size(run: Pat
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
     facts = measure.describe({"foreign": tmp_path / "foreign.onnx"})["foreign"]
-    assert facts["role"] is None
-    assert facts["size"] == 32
+    assert facts.role is None
+    assert facts.size == 32
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
     dimensions[2].dim_param = dimensions[3].dim_param = "side"
     onnx.save(model, tmp_path / "any.onnx")
@@ -238,7 +251,7 @@ def test_a_default_provider_that_cannot_start_is_left_out(run: Path, monkeypatch
     monkeypatch.setattr(progress, "say", said.append, raising=False)
     config = BenchmarkConfig(processes=1, samples=10, warmup_seconds=0, min_seconds=0)
     found = measure.document({"student": run / "student.onnx"}, config, progress)
-    assert [row["provider"] for row in found["rows"]] == ["cpu"]
+    assert [row.provider for row in found.rows] == ["cpu"]
     (line,) = said
     assert line.startswith("cuda is left out: ")
 
@@ -287,7 +300,7 @@ def test_nodes_that_fell_back_are_named() -> None:
     placed = providers.placement(session)
     left = providers.elsewhere(session, "CUDAExecutionProvider")
     providers.check_placement(placed, "CUDAExecutionProvider", "m.onnx")
-    row = summarise("m.onnx", "cuda", 1, [answer(1.0, placement=placed, elsewhere=left)]) | {"remeasured": 0}
+    row = summarise("m.onnx", "cuda", 1, [answer(1.0, placement=placed, elsewhere=left)])
     assert warnings([row]) == [
         "m.onnx on cuda, batch 4, 1 thread: 3 of 5 nodes run on cpu instead: Gather (2), Shape (1)."
     ]
@@ -295,4 +308,4 @@ def test_nodes_that_fell_back_are_named() -> None:
 
 
 def test_the_host_can_be_written_down() -> None:
-    assert json.loads(json.dumps(host.fingerprint()))["cores"] >= 1
+    assert json.loads(json.dumps(host.fingerprint().as_dict()))["cores"] >= 1

@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ import numpy as np
 import pytest
 
 from compressor.benchmarking import accuracy, regression, verdict
+from compressor.benchmarking.compare import Ratio
+from compressor.benchmarking.document import Benchmark
 from compressor.errors import UsageError
+from compressor.evaluation.document import Gain
+from compressor.evaluation.figures import right
 from compressor.evaluation.predictions import Predictions
 from tests.conftest import compress
 
-FASTER = {"value": 0.59, "low": 0.55, "high": 0.63, "verdict": "faster"}
-SLOWER = {"value": 1.31, "low": 1.2, "high": 1.4, "verdict": "slower"}
-SAME = {"value": 1.0, "low": 0.98, "high": 1.02, "verdict": "same"}
-OPEN = {"value": 0.95, "low": 0.8, "high": 1.1, "verdict": "undecided"}
-NOISE = {"top1_gain": -0.002, "mcnemar_p": 0.4}
-LOSS = {"top1_gain": -0.031, "mcnemar_p": 0.001}
+FASTER = Ratio(0.59, 0.55, 0.63, "faster")
+SLOWER = Ratio(1.31, 1.2, 1.4, "slower")
+SAME = Ratio(1.0, 0.98, 1.02, "same")
+OPEN = Ratio(0.95, 0.8, 1.1, "undecided")
+NOISE = Gain(top1_gain=-0.002, low=-0.01, high=0.006, mcnemar_p=0.4)
+LOSS = Gain(top1_gain=-0.031, low=-0.05, high=-0.01, mcnemar_p=0.001)
+GAIN = Gain(top1_gain=0.02, low=0.005, high=0.035, mcnemar_p=0.01)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +44,15 @@ LOSS = {"top1_gain": -0.031, "mcnemar_p": 0.001}
         (OPEN, 1.0, None, NOISE, "undecided", "speed undecided"),
         (OPEN, 1.0, None, LOSS, "undecided", "−3.1 points"),
         (FASTER, 0.26, None, None, "undecided", "accuracy not compared"),
-        (FASTER, 1.0, None, {"top1_gain": 0.02, "mcnemar_p": 0.01}, "worth it", "+2.0 points"),
+        (FASTER, 1.0, None, GAIN, "worth it", "+2.0 points"),
     ],
 )
 def test_a_verdict_weighs_speed_size_memory_and_accuracy(
-    speed: Any, size: float, memory: float | None, paired: Any, worth: str, text: str
+    speed: Ratio, size: float, memory: float | None, paired: Gain | None, worth: str, text: str
 ) -> None:
-    said = verdict.judge(speed=speed, size=size, memory=memory, accuracy=paired)
-    assert said[0] == worth
-    assert text in said[1]
+    found = verdict.judge(speed=speed, size=size, memory=memory, accuracy=paired)
+    assert found[0] == worth
+    assert text in found[1]
 
 
 def predictions(wrong: int, count: int = 400) -> Predictions:
@@ -59,12 +65,12 @@ CLASSES = ["a", "b", "c", "d"]
 TEACHER, FP32, INT8 = "stages/00-teacher-x/seed0/model.onnx", "student.onnx", "student.int8.onnx"
 
 
-def row(file: str, latency: float, against: dict[str, Any] | None, memory: float = 100.0) -> dict[str, Any]:
+def row(file: str, latency: float, against: Ratio | None, memory: float = 100.0) -> dict[str, Any]:
     raw = [[latency * (1 + 0.01 * k)] * 20 for k in range(5)]
     return {
         "file": file, "provider": "cpu", "batch": 1, "threads": 1, "p50_ms": latency, "peak_rss_mb": memory,
         "process_peak_rss_mb": [memory * (1 + 0.004 * k) for k in range(5)], "raw_ms": raw, "noisy": False,
-        "ratio": against and {"reference": FP32, **against},
+        "ratio": against and {"reference": FP32, **asdict(against)}, "samples": 100,
     }  # fmt: skip
 
 
@@ -72,34 +78,43 @@ def document() -> dict[str, Any]:
     return copy.deepcopy(_document())
 
 
+def load(changed: dict[str, Any]) -> Benchmark:
+    return Benchmark.model_validate(changed)
+
+
 @functools.cache
 def _document() -> dict[str, Any]:
     """A teacher at 4 ms, its student at 1 ms and the student's int8 at 0.59 ms."""
 
     def facts(role: str, precision: str, size: int) -> dict[str, Any]:
-        return {"role": role, "precision": precision, "bytes": size, "temperature": 1.5, "macs": 1, "name": "n"}
+        return {"role": role, "precision": precision, "bytes": size, "temperature": 1.5, "macs": 1, "name": "n",
+                "size": 32}  # fmt: skip
 
     bare = {
         "reference": FP32,
         "models": {FP32: facts("student", "fp32", 4_000_000), INT8: facts("student", "int8", 1_040_000),
                    TEACHER: facts("teacher", "fp32", 40_000_000)},
         "rows": [row(FP32, 1.0, None), row(INT8, 0.59, FASTER),
-                 row(TEACHER, 4.0, {"value": 4.0, "low": 3.9, "high": 4.1, "verdict": "slower"}, memory=300.0)],
+                 row(TEACHER, 4.0, Ratio(4.0, 3.9, 4.1, "slower"), memory=300.0)],
         "host": {"cpu": "some CPU", "cores_usable": 2},
     }  # fmt: skip
     seen = {FP32: predictions(40), INT8: predictions(41), TEACHER: predictions(20)}
-    return accuracy.join(bare, seen, CLASSES, "data/test")
+    return accuracy.join(load(bare), seen, CLASSES, "data/test").as_dict()
+
+
+def measured(wrong: int, data: str) -> dict[str, Any]:
+    return accuracy.measured(predictions(wrong), CLASSES, 1.0, data).as_dict()
 
 
 def test_each_file_is_judged_against_what_it_came_from() -> None:
-    said = {entry["file"]: entry for entry in verdict.verdicts(document())}
-    assert set(said) == {FP32, INT8}
-    assert said[INT8]["against"] == FP32
-    assert said[INT8]["text"] == (
+    found = {entry.file: entry for entry in verdict.verdicts(load(document()))}
+    assert set(found) == {FP32, INT8}
+    assert found[INT8].against == FP32
+    assert found[INT8].text == (
         "int8 is worth it here: 1.7× faster, 0.26× the size, 1.00× the memory, −0.2 points (within noise)."
     )
-    assert said[FP32]["against"] == TEACHER
-    assert said[FP32]["text"] == (
+    assert found[FP32].against == TEACHER
+    assert found[FP32].text == (
         "The student is a trade here: 4.0× faster, 0.10× the size, 0.33× the memory, −5.0 points."
     )
 
@@ -113,7 +128,7 @@ def test_accuracy_is_joined_sample_by_sample() -> None:
     assert own["teacher"]["low"] < own["teacher"]["top1_gain"] < own["teacher"]["high"] < 0
     assert own["worst"][0]["top1"] <= own["worst"][-1]["top1"]
     assert document()["models"][TEACHER]["accuracy"]["teacher"] is None
-    bits = accuracy.right(predictions(41))
+    bits = right(predictions(41))
     assert (accuracy.unpack(own["right"], 400) == bits).all()
 
 
@@ -122,7 +137,7 @@ def test_predictions_of_other_images_are_not_compared() -> None:
 
 
 def test_nothing_got_worse_in_the_same_document() -> None:
-    found = regression.check(document(), document())
+    found = regression.check(load(document()), load(document()))
     assert found.worse == []
     assert found.compared == 12  # latency and memory of three rows, size and accuracy of three files
 
@@ -133,44 +148,40 @@ def test_nothing_got_worse_in_the_same_document() -> None:
         (lambda d: d["rows"][0].update(row(FP32, 1.1, None)), "latency of student.onnx on cpu, batch 1"),
         (lambda d: d["rows"][0].update(row(FP32, 1.0, None, memory=120.0)), "peak memory of student.onnx"),
         (lambda d: d["models"][INT8].update(bytes=2_000_000), "size of student.int8.onnx: 1,040,000 → 2,000,000"),
-        (lambda d: d["models"][FP32].update(accuracy=accuracy.figures(predictions(70), CLASSES, 1.0)
-                                            | {"data": "data/test"}),
+        (lambda d: d["models"][FP32].update(accuracy=measured(70, "data/test")),
          "accuracy of student.onnx: 0.9000 → 0.8250, McNemar's p"),
-        (lambda d: d["models"][FP32].update(accuracy=accuracy.figures(predictions(90), CLASSES, 1.0)
-                                            | {"data": "others"}),
+        (lambda d: d["models"][FP32].update(accuracy=measured(90, "others")),
          "accuracy of student.onnx: 0.9000 → 0.7750, on different images"),
     ],
 )  # fmt: skip
 def test_what_got_worse_is_named_and_turned_around_it_is_better(change: Any, text: str) -> None:
     new = document()
     change(new)
-    found = regression.check(document(), new)
+    found = regression.check(load(document()), load(new))
     assert len(found.worse) == 1
     assert text in found.worse[0]
-    assert regression.check(new, document()).worse == []
+    assert regression.check(load(new), load(document())).worse == []
 
 
 @pytest.mark.parametrize(
     "change",
     [
         lambda d: d["rows"][0].update(row(FP32, 1.02, None)),  # within the band
-        lambda d: d["models"][FP32].update(
-            accuracy=accuracy.figures(predictions(42), CLASSES, 1.0) | {"data": "data/test"}
-        ),
+        lambda d: d["models"][FP32].update(accuracy=measured(42, "data/test")),
         lambda d: d["models"][FP32].update(bytes=4_000_100),
     ],
 )
 def test_a_change_within_its_interval_is_no_regression(change: Any) -> None:
     new = document()
     change(new)
-    assert regression.check(document(), new).worse == []
+    assert regression.check(load(document()), load(new)).worse == []
 
 
 def test_another_machine_is_compared_by_size_and_accuracy_alone() -> None:
     new = document()
     new["host"]["cpu"] = "a faster CPU"
     new["rows"][0] = row(FP32, 9.0, None)
-    found = regression.check(document(), new)
+    found = regression.check(load(document()), load(new))
     assert found.worse == []
     assert "measured on some CPU, this is a faster CPU" in found.notes[0]
 
@@ -180,13 +191,13 @@ def test_documents_without_a_common_file_are_refused() -> None:
     new["models"] = {"x.onnx": new["models"][FP32]}
     new["rows"] = [row("x.onnx", 1.0, None)]
     with pytest.raises(UsageError, match=r"nothing to compare: the old document has student\.onnx"):
-        regression.check(document(), new)
+        regression.check(load(document()), load(new))
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{}", "is no benchmark document"), ("[1]", "is no benchmark document"), ("{", "is no JSON"),
-     ('{"rows": [{"file": "a"}]}', "is no benchmark document"), (None, "No such file")],
+    [("{}", "is damaged: rows: Field required"), ("[1]", "is damaged: document"), ("{", "is damaged: Expecting"),
+     ('{"rows": [{"file": "a"}]}', "is damaged: rows.0.provider: Field required"), (None, "No such file")],
 )  # fmt: skip
 def test_an_old_file_that_is_no_benchmark_is_a_usage_error(tmp_path: Path, text: str | None, reason: str) -> None:
     path = tmp_path / "old.json"
@@ -228,9 +239,9 @@ def test_random_weights_have_no_accuracy_to_compare() -> None:
     changed = document()
     changed["models"][INT8]["role"] = "sketch"
     changed["models"][INT8]["accuracy"] = None
-    said = {entry["file"]: entry for entry in verdict.verdicts(changed)}
-    assert said[INT8]["worth"] == "undecided"
-    assert "accuracy unknown: random weights" in said[INT8]["text"]
+    found = {entry.file: entry for entry in verdict.verdicts(load(changed))}
+    assert found[INT8].worth == "undecided"
+    assert "accuracy unknown: random weights" in found[INT8].text
 
 
 @pytest.mark.usefixtures("workdir")

@@ -17,6 +17,7 @@ import pytest
 
 from compressor.evaluation.predictions import Predictions
 from compressor.reporting import build, examples, headline, html, mistakes, plots, svg
+from compressor.reporting.document import Report
 from compressor.runfolder import RunFolder
 from tests.conftest import compress
 from tests.reporting import chromium
@@ -28,6 +29,10 @@ PLOTS = ["curves", "pareto", "latencies", "reliability", "confusion"]
 def report(run: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((run / "report.json").read_text())
     return document
+
+
+def load(document: dict[str, Any]) -> Report:
+    return Report.model_validate(document)
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_it_prints_on_a_few_pages(browser: chromium.Page, run: Path) -> None:
 
 
 def test_every_plot_is_drawn_and_is_well_formed(report: dict[str, Any]) -> None:
-    drawn = plots.plots(report)
+    drawn = plots.plots(load(report))
     assert [plot.name for plot in drawn] == PLOTS
     for plot in drawn:
         root = ElementTree.fromstring(plot.drawing)
@@ -101,8 +106,8 @@ def test_every_plot_is_drawn_and_is_well_formed(report: dict[str, Any]) -> None:
 def test_nothing_measured_draws_no_plot(report: dict[str, Any]) -> None:
     bare = copy.deepcopy(report) | {"benchmark": [], "curves": [], "reliability": [], "confusion": None,
                                     "verdicts": [], "examples": []}  # fmt: skip
-    assert plots.plots(bare) == []
-    page = html.render(bare)
+    assert plots.plots(load(bare)) == []
+    page = html.render(load(bare))
     assert "<svg" not in page
     assert "disagree" not in page
 
@@ -124,7 +129,7 @@ def test_the_front_joins_what_nothing_beats(report: dict[str, Any]) -> None:
 
 
 def fronts(report: dict[str, Any]) -> list[str]:
-    plot = plots.pareto(report)
+    plot = plots.pareto(load(report))
     assert plot is not None
     root = ElementTree.fromstring(plot.drawing)
     assert {"teacher", "student", "baseline"} <= {text.text for text in root.iter("text")}
@@ -172,10 +177,10 @@ def test_pictures_show_disagreements_both_ways_the_worst_class_first() -> None:
 
 def test_pictures_are_stored_once_and_survive_without_the_data(own: Path) -> None:
     document = build.write(RunFolder(own))
-    assert 0 < len(document["examples"]) <= examples.COUNT
-    for entry in document["examples"]:
-        assert (own / entry["image"]).stat().st_size < 10_000
-        assert entry["student"] != entry["teacher"]
+    assert 0 < len(document.examples) <= examples.COUNT
+    for entry in document.examples:
+        assert (own / entry.image).stat().st_size < 10_000
+        assert entry.student != entry.teacher
     assert "data:image/png;base64," in (own / "report.html").read_text()
     shutil.rmtree(own / "examples")
     build.write(RunFolder(own))
@@ -192,7 +197,7 @@ def test_report_finds_the_pictures_again_when_the_images_are_here(own: Path) -> 
 
 def test_confusions_add_up_to_the_test_images_of_each_class(run: Path, report: dict[str, Any]) -> None:
     found = report["confusion"]
-    folder = mistakes.shipped(RunFolder(run))
+    folder = RunFolder(run).shipped()
     assert folder is not None
     labels = Predictions.load(folder / "predictions.npz").labels
     classes = report["dataset"]["classes"]
@@ -202,7 +207,7 @@ def test_confusions_add_up_to_the_test_images_of_each_class(run: Path, report: d
 
 
 def test_reliability_is_of_teacher_student_and_what_was_quantised(own: Path) -> None:
-    kinds = [entry["kind"] for entry in build.build(RunFolder(own))["reliability"]]
+    kinds = [entry.kind for entry in build.build(RunFolder(own)).reliability]
     assert kinds == ["teacher", "student"]
     shutil.copy(own / "student.predictions.npz", own / "student.int8.predictions.npz")
     entries = json.loads((own / "exports.json").read_text())
@@ -210,7 +215,7 @@ def test_reliability_is_of_teacher_student_and_what_was_quantised(own: Path) -> 
     (own / "exports.json").write_text(json.dumps([*entries, student | {"file": "student.int8.onnx",
                                                                        "precision": "int8"}]))  # fmt: skip
     found = build.build(RunFolder(own))
-    assert [entry["kind"] for entry in found["reliability"]] == ["teacher", "student", "int8"]
+    assert [entry.kind for entry in found.reliability] == ["teacher", "student", "int8"]
     plot = plots.reliability(found)
     assert plot is not None
     assert [label for label, _, _ in plot.keys] == [
@@ -219,21 +224,21 @@ def test_reliability_is_of_teacher_student_and_what_was_quantised(own: Path) -> 
 
 
 def test_the_csv_has_one_line_per_model_file_and_row(report: dict[str, Any], run: Path) -> None:
-    lines = list(csv.DictReader(headline.csv(report).splitlines()))
+    lines = list(csv.DictReader(headline.csv(load(report)).splitlines()))
     kinds = [line["kind"] for line in lines]
     assert kinds == ["model"] * 3 + ["export"] * 2 + ["benchmark"] * 2
     assert float(lines[0]["top1"]) == report["models"][0]["top1"]
     assert float(lines[-1]["p50_ms"]) == report["benchmark"][-1]["p50_ms"]
-    assert (run / "report.csv").read_text() == headline.csv(report)
+    assert (run / "report.csv").read_text() == headline.csv(load(report))
     printed = compress("report", run, "--csv")
-    assert printed.stdout == headline.csv(report)
+    assert printed.stdout == headline.csv(load(report))
 
 
 def test_the_headline_says_what_teacher_and_student_cost(report: dict[str, Any]) -> None:
-    found = {card.title: card for card in html.cards(report)}
+    found = {tile.title: tile for tile in html.tiles(load(report))}
     assert set(found) == {"Top-1 on test", "Latency p50", "File", "Peak memory"}
     assert found["File"].change.endswith("×")
-    assert [stage["role"] for stage in html.chain(report)] == ["teacher", "student", "baseline"]
+    assert [link.role for link in html.chain(load(report))] == ["teacher", "student", "baseline"]
 
 
 def test_runs_are_compared_image_by_image(run: Path, own: Path, tmp_path: Path) -> None:

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 
 from compressor.reporting import build, headline, html, tables
+from compressor.reporting.document import Report
 from compressor.runfolder import RunFolder
+from compressor.runnote import ArchitectureNote, StageNote
 
 
 @pytest.fixture(scope="module")
 def report(run: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((run / "report.json").read_text())
     return document
+
+
+def load(document: dict[str, Any]) -> Report:
+    return Report.model_validate(document)
 
 
 def test_the_contracts_keys_are_there(report: dict[str, Any]) -> None:
@@ -36,19 +42,20 @@ def test_the_contracts_keys_are_there(report: dict[str, Any]) -> None:
 
 
 def test_a_rebuilt_report_is_the_same(run: Path, report: dict[str, Any]) -> None:
-    assert build.build(RunFolder(run)) == report
+    assert build.build(RunFolder(run)).as_dict() == report
 
 
 def test_what_was_not_measured_is_a_dash_not_a_number(report: dict[str, Any]) -> None:
     bare = copy.deepcopy(report)
     bare["benchmark"] = []
-    assert all(row.p50_ms is None and row.peak_rss_mb is None for row in headline.rows(bare))
-    assert {cells[5] for cells in headline.cells(headline.rows(bare))} == {"–"}
-    assert headline.measured_on(bare) is None
+    rows = headline.rows(load(bare))
+    assert all(row.p50_ms is None and row.peak_rss_mb is None for row in rows)
+    assert {cells[5] for cells in headline.cells(rows)} == {"–"}
+    assert headline.measured_on(load(bare)) is None
 
 
 def test_the_table_gives_ratios_to_the_teacher(report: dict[str, Any]) -> None:
-    rows = headline.rows(report)
+    rows = headline.rows(load(report))
     assert [row.label for row in rows] == ["teacher", "baseline", "student", "exported"]
     text = headline.cells(rows)
     ratio = rows[2].params / rows[0].params  # type: ignore[operator]
@@ -61,10 +68,10 @@ def test_a_teacher_that_hurt_and_one_no_better_than_the_baseline_are_called_out(
     for model, top1 in zip(changed["models"], (0.80, 0.81, 0.85), strict=True):
         model["top1"] = top1
     changed["help"] |= {"top1_gain_mean": -0.04, "interval": [-0.06, -0.02], "verdict": "hurt"}
-    text = " ".join(build._warnings(changed))
+    text = " ".join(build._warnings(load(changed)))
     assert "no better than the baseline (0.850)" in text
     assert "The teacher hurt: -4.0 points" in text
-    line = headline.help_line(changed)
+    line = headline.help_line(load(changed))
     assert line is not None
     assert line.startswith(
         "The teacher's help was worth -4.0 points of test accuracy (95 % interval -6.0 … -2.0; one seed"
@@ -83,16 +90,17 @@ def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
         return Predictions(ids=np.arange(400).astype(str), labels=labels, logits=np.eye(4, dtype=np.float32)[said])
 
     def verdict(student: float, baseline: float) -> str:
-        cards, seen = {}, {}
+        stages = []
         for role, accuracy in (("student", student), ("baseline", baseline)):
             for seed in range(3):
-                folder = tmp_path / f"{role}{seed}"
-                cards[folder] = {"role": role, "seed": seed}
-                seen[folder] = predictions(accuracy)
-        found = build._help(cards, seen)
+                note = StageNote(
+                    architecture=ArchitectureNote(name="m"), role=role, origin="scratch", seed=seed, params=1, macs=1
+                )
+                stages.append(build.Stage(folder=tmp_path, note=note, predictions=predictions(accuracy), epochs=[]))
+        found = build._help(stages)
         assert found is not None
-        assert found["interval"][0] <= found["top1_gain_mean"] <= found["interval"][1]
-        return str(found["verdict"])
+        assert found.interval[0] <= found.top1_gain_mean <= found.interval[1]
+        return found.verdict
 
     assert verdict(0.95, 0.80) == "helped"
     assert verdict(0.80, 0.95) == "hurt"
@@ -102,12 +110,12 @@ def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
 def test_the_page_needs_no_network_and_escapes_names(report: dict[str, Any]) -> None:
     changed = copy.deepcopy(report)
     changed["run"]["name"] = "<script>alert(1)</script>"
-    page = html.render(changed)
+    page = html.render(load(changed))
     assert "<script>" not in page
     assert "http" not in page.replace("http-equiv", "")
 
 
 def test_the_markdown_has_every_model_and_file(report: dict[str, Any]) -> None:
-    text = tables.render(report)
+    text = tables.render(load(report))
     for name in ("test_resnet", "mobilenetv3_small_050", "student.onnx", "Worst classes"):
         assert name in text
