@@ -17,6 +17,7 @@ from common import Log, finish, parser
 
 from compressor.benchmarking.compare import Ratio, compare
 from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.document import Measured
 from compressor.benchmarking.measure import Cell, Child, take_turns
 from compressor.workflows.benchmark import artifacts
 
@@ -51,7 +52,7 @@ MODELS = ("mobilenetv3_small_100", "resnet18")
 WIDTH = 0.03
 
 
-def pair(path: Path, size: int, config: BenchmarkConfig, first: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def pair(path: Path, size: int, config: BenchmarkConfig, first: bool) -> tuple[Measured, Measured]:
     """A bare loop without anything of this project, and the benchmark's own child: side by side, in turns."""
     cells = [Cell(label=n, file=path, provider="cpu", batch=1, threads=1, size=size) for n in ("bare", "ours")]
     command = [sys.executable, "-c", BARE, str(path), str(size), str(config.warmup_seconds)]
@@ -63,12 +64,14 @@ def pair(path: Path, size: int, config: BenchmarkConfig, first: bool) -> tuple[d
 def pairs(path: Path, arguments: Any, log: Log) -> tuple[Ratio, list[list[float]], list[list[float]], int]:
     """The ratio of our samples to the bare loop's, both, and how many of our processes were disturbed."""
     config = BenchmarkConfig(processes=1, samples=10, min_seconds=arguments.seconds, max_seconds=60)
-    loop, own, noisy = [], [], 0
+    loop: list[list[float]] = []
+    own: list[list[float]] = []
+    noisy = 0
     while True:
         bare, ours = pair(path, arguments.size, config, len(loop) % 2 == 0)
-        loop.append(bare["samples_ms"])
-        own.append(ours["samples_ms"])
-        noisy += bool(ours["noisy"])
+        loop.append(bare.samples_ms)
+        own.append(ours.samples_ms)
+        noisy += bool(ours.noisy)
         if len(loop) < arguments.pairs:
             continue
         ratio = compare(loop, own)
@@ -85,7 +88,7 @@ def main() -> None:
     made.add_argument("--seconds", type=float, default=1.0, help="of timed calls per process")
     made.add_argument("--size", type=int, default=96)
     arguments = made.parse_args()
-    models = MODELS
+    models: tuple[str, ...] = MODELS
     if arguments.quick:
         arguments.most, arguments.seconds, models = 15, 0.2, MODELS[:1]
     log = Log()

@@ -189,20 +189,20 @@ def timed(files: dict[str, dict[str, Path]], arguments: argparse.Namespace, log:
             for variant, path in of.items()
         ]
         log.say(f"{name}: timing {len(cells)} files × {arguments.processes} processes")
-        measured = {row["file"]: row for row in measure(cells, config, log)}
+        measured = {row.file: row for row in measure(cells, config, log)}
         float_row = measured[f"{name} fp32"]
         expected = answer(of["fp32"])
         for variant, path in of.items():
             row = measured[f"{name} {variant}"]
-            ratio = compare(row["raw_ms"], float_row["raw_ms"])
+            ratio = compare(row.raw_ms, float_row.raw_ms)
             given = answer(path)
             rows.append({
                 "model": name, "variant": variant, "bytes": path.stat().st_size,
                 "size_ratio": path.stat().st_size / of["fp32"].stat().st_size,
-                "p50_ms": row["p50_ms"], "process_p50_ms": row["process_p50_ms"],
+                "p50_ms": row.p50_ms, "process_p50_ms": row.process_p50_ms,
                 "speedup": ratio.value, "low": ratio.low, "high": ratio.high,
                 "error": float(np.square(given - expected).mean() / np.square(expected).mean()),
-                "peak_rss_mb": row["peak_rss_mb"], "noisy": row["noisy"],
+                "peak_rss_mb": row.peak_rss_mb, "noisy": row.noisy,
             })  # fmt: skip
     return rows
 
@@ -323,11 +323,13 @@ def students(arguments: argparse.Namespace) -> None:
             for drop in (0.5, 0.0):
                 values = {"precisions": ["fp32", "int8"], "int8": {"max_drop": drop, "allow_slower": True}}
                 fp32, int8 = shipping.export_source(str(run.path), values, output=None, data=None, progress=log)
-                best = min(int8["int8"]["rungs"], key=lambda rung: rung["drop"])
+                climbed = int8.int8
+                assert climbed is not None
                 rows.append({
-                    "student": name, "max_drop": drop, "kept": int8["int8"]["kept"], "fp32_test": fp32["top1"],
-                    "int8_test": int8.get("top1"), "validation_drop": best["drop"], "rungs": int8["int8"]["rungs"],
-                    "size_ratio": int8["bytes"] / fp32["bytes"] if int8["file"] else None,
+                    "student": name, "max_drop": drop, "kept": climbed.kept, "fp32_test": fp32.top1,
+                    "int8_test": int8.top1, "validation_drop": min(rung.drop for rung in climbed.rungs),
+                    "rungs": [rung.as_dict() for rung in climbed.rungs],
+                    "size_ratio": int8.bytes / fp32.bytes if int8.bytes and fp32.bytes else None,
                 })  # fmt: skip
     lines = [
         (

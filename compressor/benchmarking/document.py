@@ -15,23 +15,23 @@ Worth = Literal["worth it", "a trade", "not worth it", "undecided"]
 
 
 class Measured(Document):
-    """What one child process measured."""
+    """What one child process measured; another program in its place may know less."""
 
-    load_ms: float
-    first_run_ms: float
+    load_ms: float | None = None
+    first_run_ms: float | None = None
     samples_ms: list[float]
     import_rss_mb: float | None = None
     """Peak resident memory before the file was loaded, MB (10⁶ bytes)."""
-    load_rss_mb: float
-    peak_rss_mb: float
-    placement: dict[str, int]
+    load_rss_mb: float | None = None
+    peak_rss_mb: float | None = None
+    placement: dict[str, int] = {}
     """Execution provider → nodes that run on it."""
-    elsewhere: dict[str, int]
+    elsewhere: dict[str, int] = {}
     """Operator → nodes that fell back to another provider."""
     provider: str | None = None
-    batch: int
-    contention: Seen
-    noisy: bool | None
+    batch: int = 1
+    contention: Seen | None = None
+    noisy: bool | None = None
     """Null where it can't be told."""
     with_copies_ms: float | None = None
     """On a GPU: a call that copies the images there and the logits back."""

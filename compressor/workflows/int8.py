@@ -21,6 +21,7 @@ from compressor.progress import Progress
 from compressor.quantization import ladder
 from compressor.quantization.config import ArtifactsConfig
 from compressor.quantization.cpus import TARGETS, detect
+from compressor.quantization.document import Rung
 from compressor.quantization.ladder import Outcome
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
@@ -65,7 +66,7 @@ def make(made: Making, progress: Progress) -> Outcome:
     return replace(again, rungs=rungs, chosen=chosen, about=again.about | {"qat_epochs": made.config.int8.qat_epochs})
 
 
-def _renamed(rung: ladder.Rung) -> ladder.Rung:
+def _renamed(rung: Rung) -> Rung:
     return rung.model_copy(update={"name": f"fine-tuned, {rung.name}"})
 
 

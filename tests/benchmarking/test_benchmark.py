@@ -135,7 +135,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, children: Children, **options: Any
 
 
 def verdict(row: Row) -> str | None:
-    return row.ratio and row.ratio.verdict
+    return row.ratio.verdict if row.ratio else None
 
 
 def test_processes_are_interleaved_and_added_until_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,23 +11,30 @@ import onnx
 import pytest
 
 from compressor.artifact import session
+from compressor.benchmarking.compare import Verdict
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
 from compressor.progress import Silent
 from compressor.quantization import ladder, speed
 from compressor.quantization.config import Int8Config
 from compressor.quantization.cpus import TARGETS, detect, runs_here
+from compressor.quantization.document import Speed
 from tests.conftest import compress
 from tests.quantization.conftest import Student
 
 QUICK: dict[str, Any] = {"calibration_images": 32, "correction_images": 8, "most_float": 1}
 
 
-def timing(ratio: float, verdict: str) -> Any:
+def measured(ratio: float, verdict: Verdict) -> Speed:
+    return Speed(ratio=ratio, low=ratio - 0.01, high=ratio + 0.01, verdict=verdict, fp32_ms=1.0, int8_ms=ratio,
+                 processes=5, noisy=False)  # fmt: skip
+
+
+def timing(ratio: float, verdict: Verdict) -> Any:
     """A stopwatch that always says the same."""
 
-    def against(*_: Any, **__: Any) -> dict[str, Any]:
-        return {"ratio": ratio, "low": ratio - 0.01, "high": ratio + 0.01, "verdict": verdict}
+    def against(*_: Any, **__: Any) -> Speed:
+        return measured(ratio, verdict)
 
     return against
 
@@ -120,8 +127,10 @@ def test_targets_are_told_by_their_instructions() -> None:
     [(0.7, "faster", True), (1.0, "same", True), (1.02, "undecided", True), (1.2, "undecided", False),
      (1.02, "slower", False)],
 )  # fmt: skip
-def test_not_slower_means_neither_by_verdict_nor_by_more_than_the_band(ratio: float, verdict: str, kept: bool) -> None:
-    assert speed.acceptable({"ratio": ratio, "verdict": verdict}) is kept
+def test_not_slower_means_neither_by_verdict_nor_by_more_than_the_band(
+    ratio: float, verdict: Verdict, kept: bool
+) -> None:
+    assert speed.acceptable(measured(ratio, verdict)) is kept
     assert speed.acceptable(None) is False
 
 

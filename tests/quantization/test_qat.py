@@ -95,7 +95,7 @@ def test_qat_climbs_again_with_the_tuned_student_and_counts_from_the_first_accur
         if len(jobs) > 1:
             return outcome
         path.unlink()
-        rungs = tuple(replace(rung, within=False) for rung in outcome.rungs)
+        rungs = tuple(rung.model_copy(update={"within": False}) for rung in outcome.rungs)
         return replace(outcome, chosen=None, parity=None, reason="planted", rungs=rungs)
 
     monkeypatch.setattr(ladder, "climb", first_fails)
