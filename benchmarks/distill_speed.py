@@ -46,7 +46,7 @@ from compressor.seeds import seed_everything
 from compressor.workflows import plan as planning
 
 TEACHER, STUDENT, SIZE, BATCH = "resnet50", "mobilenetv3_small_100", 64, 64
-SUPERVISED = {"ce": {}}
+SUPERVISED: dict[str, dict[str, float]] = {"ce": {}}
 DISTILLED = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 4}}
 
 
@@ -209,8 +209,8 @@ def timm_epoch(dataset: Dataset, *, channels_last: bool, half: bool, device: tor
         color_jitter=dataset.augment.color_jitter, interpolation="bilinear", num_workers=workers,
         use_prefetcher=device.type == "cuda", device=device,
     )  # fmt: skip
-    optimizer = torch.optim.AdamW(task.get_trainable_module().parameters() if hasattr(task, "get_trainable_module")
-                                  else net.parameters(), lr=2e-3)  # fmt: skip
+    module = task.get_trainable_module() if hasattr(task, "get_trainable_module") else net
+    optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3)  # type: ignore[union-attr]
 
     def once() -> float:
         task.train()

@@ -128,6 +128,8 @@ def exported(name: str, path: Path) -> None:
     model = build(architecture)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)

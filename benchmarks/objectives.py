@@ -115,8 +115,8 @@ def train(
         rendered.append(f"--set 'stage.objective={json.dumps(objective)}'")
     return {
         "command": "compress distill " + " ".join(rendered),
-        "validation": [cards[s].validation["top1"] for s in sorted(cards) if cards[s].validation],
-        "validation_nll": [cards[s].validation["nll"] for s in sorted(cards) if cards[s].validation],
+        "validation": [found["top1"] for s in sorted(cards) if (found := cards[s].validation)],
+        "validation_nll": [found["nll"] for s in sorted(cards) if (found := cards[s].validation)],
         "test": [cards[s].top1 for s in sorted(cards)],
         "seconds": [cards[s].train_seconds for s in sorted(cards)],
     }

@@ -13,10 +13,13 @@ class Host(Document):
     """The machine that stands beside every figure; null is what can't be told."""
 
     cpu: str | None = None
+    """Its name."""
     cores: int | None = None
+    """All that there are."""
     cores_usable: int | None = None
     """Those that this process may run on."""
     memory_mb: float | None = None
+    """MB (10⁶ bytes)."""
     instructions: list[str] = []
     """Instruction sets that integer kernels care for."""
     cgroup_cpus: float | None = None
@@ -24,20 +27,28 @@ class Host(Document):
     governor: str | None = None
     """What sets the CPU's clock."""
     gpus: list[str] = []
+    """NVIDIA's, by name."""
     system: str | None = None
+    """Kernel and version."""
     machine: str | None = None
+    """x86_64, aarch64, …"""
 
 
 class DatasetEntry(Document):
     """The data: names, numbers of images, and what tells it from other data."""
 
     name: str
+    """The folder's name, or `digits`."""
     classes: list[str]
     """Class names, in the order of the logits."""
     train: int
+    """Training images."""
     validation: int
+    """Validation images."""
     test: int
+    """Test images."""
     unlabeled: int = 0
+    """Images without labels."""
     fingerprint: str | None = None
     """Of the images and how they were split."""
 
@@ -46,19 +57,25 @@ class RunNote(Document):
     """`run.json`: how a run was started and how it ended."""
 
     schema_version: int = 1
+    """Of the document's form."""
     created: str
     """UTC."""
     command: str | None = None
     """The command line of the first start; a resume keeps it."""
     name: str | None = None
+    """The run folder's."""
     status: Status | None = None
+    """How far it has come."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
     dataset: DatasetEntry | None = None
+    """What it trains on."""
     seeds: list[int] | None = None
+    """Of student and baseline."""
     versions: dict[str, str | None] | None = None
     """Package → version; null where it is not installed."""
     host: Host | None = None
+    """Where it was trained."""
     device: str | None = None
     """Where it was trained: cpu, cuda."""
     finished: str | None = None
@@ -71,22 +88,30 @@ class ArchitectureNote(Document):
     """Of a card's architecture, its name."""
 
     name: str
+    """The architecture's name in timm."""
 
 
 class StageNote(Document):
     """`model.json` of a stage: what needs no torch to be read. `models.checkpoint.Card` is all of it."""
 
     architecture: ArchitectureNote
+    """What it is."""
     role: str
+    """teacher, assistant, baseline or student."""
     origin: str
     """Where its first weights came from: `pretrained`, `scratch` or a path."""
     seed: int | None = None
+    """Null where nothing was drawn."""
     params: int
+    """Parameters."""
     macs: int
+    """Multiply–accumulate operations for one image."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     train_seconds: float | None = None
+    """Null where it was not trained in this run."""
     images_per_second: float | None = None
+    """In training."""
     validation: dict[str, float | None] | None = None
     """`top1`, `top5`, `nll`, `ece` on validation."""
 
@@ -95,13 +120,18 @@ class Epoch(Document):
     """A line of `metrics.jsonl`: one pass over the training images."""
 
     epoch: int
+    """From 1."""
     loss: float | None = None
+    """Mean over its steps."""
     terms: dict[str, float | None] = {}
     """Each active term's own value, before its weight."""
     lr: float | None = None
     """The learning rate at its end."""
     seconds: float
+    """What it took."""
     data_wait_share: float = 0.0
     """The share of its time that it waited for data."""
     validation_top1: float | None = None
+    """A fraction."""
     validation_nll: float | None = None
+    """Nats."""

@@ -18,26 +18,37 @@ class Measured(Document):
     """What one child process measured; another program in its place may know less."""
 
     load_ms: float | None = None
+    """From the file to a session."""
     first_run_ms: float | None = None
+    """The first call, which is slower than the others."""
     samples_ms: list[float]
+    """Every timed call."""
     import_rss_mb: float | None = None
     """Peak resident memory before the file was loaded, MB (10⁶ bytes)."""
     load_rss_mb: float | None = None
+    """Peak resident memory after loading, MB (10⁶ bytes)."""
     peak_rss_mb: float | None = None
+    """Peak resident memory in all, MB (10⁶ bytes)."""
     placement: dict[str, int] = {}
     """Execution provider → nodes that run on it."""
     elsewhere: dict[str, int] = {}
     """Operator → nodes that fell back to another provider."""
     provider: str | None = None
+    """Execution provider by short name."""
     batch: int = 1
+    """Images per call."""
     contention: Seen | None = None
+    """What happened meanwhile."""
     noisy: bool | None = None
     """Null where it can't be told."""
     with_copies_ms: float | None = None
     """On a GPU: a call that copies the images there and the logits back."""
     gpu_memory_mb: float | None = None
+    """The process's memory on the GPU, MB; null without one."""
     gpu_clock_mhz: float | None = None
+    """The GPU's clock; null without one."""
     gpu_memory_clock_mhz: float | None = None
+    """Its memory's clock; null without a GPU."""
 
 
 class Contention(Document):
@@ -59,47 +70,66 @@ class Ratio(Document):
     """A row's latency over the reference's, in the same combination, with its 95 % interval; below 1 is faster."""
 
     reference: str
+    """The other file."""
     value: float
+    """Geometric mean over rounds."""
     low: float
+    """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     verdict: compare.Verdict
+    """faster, slower, same (within 3 %) or undecided."""
 
 
 class Timed(Document):
     """A file's timing with one provider, batch size and number of threads; rows of old documents lack some figures."""
 
     file: str
+    """The file's label."""
     provider: str
+    """Execution provider by short name."""
     placement: dict[str, int] = {}
     """Execution provider → nodes that run on it."""
     elsewhere: dict[str, int] = {}
     """Operator → nodes that fell back to another provider."""
     threads: int
+    """Intra-op threads."""
     batch: int
+    """Images per call."""
     samples: int
     """Timed calls, over all processes."""
     processes: int | None = None
+    """Fresh processes that measured it."""
     p50_ms: float
     """Over all samples."""
     p90_ms: float | None = None
     """Null where so few samples can't support it; so is `p99_ms`."""
     p99_ms: float | None = None
+    """Null where so few samples can't support it."""
     p50_interval_ms: tuple[float, float] | None = None
     """95 %, over processes; null for a single one."""
     throughput: float | None = None
     """Images per second."""
     load_ms: float | None = None
+    """From the file to a session."""
     first_run_ms: float | None = None
+    """The first call, which is slower than the others."""
     load_rss_mb: float | None = None
     """Peak resident memory after loading, MB (10⁶ bytes)."""
     peak_rss_mb: float | None = None
+    """Peak resident memory in all, MB (10⁶ bytes)."""
     with_copies_ms: float | None = None
     """On a GPU: a call that copies the images there and the logits back."""
     gpu_memory_mb: float | None = None
+    """The process's memory on the GPU, MB; null without one."""
     gpu_clock_mhz: float | None = None
+    """The GPU's clock; null without one."""
     process_p50_ms: list[float] = []
+    """Each process's median."""
     process_peak_rss_mb: list[float] = []
+    """Each process's peak."""
     contention: Contention | None = None
+    """What disturbed it."""
     noisy: bool | None = None
     """Whether something disturbed it; null where that can't be told."""
     ratio: Ratio | None = None
@@ -119,7 +149,9 @@ class WorstClass(Document):
     """One of the classes that a model knows least."""
 
     name: str = Field(alias="class")
+    """The class."""
     top1: float
+    """Accuracy within it."""
 
 
 class Against(Document):
@@ -128,23 +160,32 @@ class Against(Document):
     agreement: float
     """Share of samples on which both name the same class."""
     top1_gain: float
+    """A fraction; below zero it is right less often."""
     low: float
     """Lower end of the gain's 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     mcnemar_p: float
+    """McNemar's exact p-value that both err equally often."""
 
 
 class Accuracy(Document):
     """What a measured file says of the test images."""
 
     samples: int
+    """Test images."""
     top1: float
+    """Share of samples whose class is named first."""
     top5: float
+    """Share of samples whose class is among the first five."""
     nll: float | None
+    """Negative log-likelihood, nats."""
     ece: float | None
+    """Expected calibration error, 15 bins."""
     ece_calibrated: float | None = None
     """At the file's calibration temperature; null without one."""
     worst: list[WorstClass] = []
+    """The classes it knows least, the worst first."""
     right: str
     """One bit per sample, whether it was classified rightly: base64."""
     data: str
@@ -159,14 +200,21 @@ class ModelFacts(Document):
     """What a file says of itself; null is what one from elsewhere does not say."""
 
     bytes: int
+    """Of the file."""
     batch: int | None = None
     """Null where it takes any."""
     name: str | None = None
+    """The architecture's name in timm."""
     role: str | None = None
+    """teacher, student, …; `sketch` has random weights."""
     precision: str | None = None
+    """fp32, fp16 or int8."""
     macs: int | None = None
+    """Multiply–accumulate operations for one image."""
     params: int | None = None
+    """Parameters."""
     temperature: float | None = None
+    """Calibration temperature fitted on validation."""
     size: int
     """Pixels of its input."""
     accuracy: Accuracy | None = None
@@ -177,9 +225,13 @@ class Verdict(Document):
     """Whether a file is worth it against the one it came from."""
 
     file: str
+    """The file's label."""
     against: str
+    """The file that it came from, or the reference."""
     provider: str
+    """Execution provider by short name."""
     worth: Worth
+    """The verdict."""
     text: str
     """One sentence with the reasons."""
 
@@ -188,14 +240,20 @@ class Benchmark(Document):
     """`benchmark.json`, and what `compress benchmark --json` prints."""
 
     schema_version: int = 1
+    """Of the document's form."""
     reference: str = ""
     """The file that the others are compared with."""
     models: dict[str, ModelFacts] = {}
+    """File → what it is and how accurate."""
     rows: list[Row]
+    """One per file, provider, batch size and number of threads."""
     warnings: list[str] = []
+    """What a reader must know."""
     host: Host | None = None
+    """The machine."""
     versions: dict[str, str | None] = {}
     """Package → version; null where it is not installed."""
     measured: str | None = None
     """UTC."""
     verdicts: list[Verdict] = []
+    """One per judged file and provider."""

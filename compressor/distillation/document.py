@@ -9,11 +9,17 @@ class EstimatedData(Document):
     """The data of a planned run: numbers of images per split."""
 
     name: str
+    """The folder's name, or `digits`."""
     classes: list[str]
+    """Class names, in the order of the logits."""
     train: int
+    """Training images."""
     validation: int
+    """Validation images."""
     test: int
+    """Test images."""
     unlabeled: int = 0
+    """Images without labels."""
     input: str
     """The models' input size."""
 
@@ -22,10 +28,13 @@ class EstimatedStage(Document):
     """One training of a planned run."""
 
     role: str
+    """teacher, assistant, baseline or student."""
     model: str
+    """The architecture's name in timm."""
     weights: str
     """Where its first weights come from."""
     stem: str
+    """How the stem was adapted to small images."""
     objective: str
     """Its active terms with their weights."""
     reads: list[str]
@@ -33,9 +42,13 @@ class EstimatedStage(Document):
     teacher_is: str
     """`stored`: asked once, then gone from memory; `live`: asked in every step; – where none is read."""
     params: int
+    """Parameters."""
     macs: int
+    """Multiply–accumulate operations for one image."""
     epochs: int
+    """0 where it needs no training."""
     seeds: int
+    """How often it is repeated."""
     seconds: float
     """Of training, over its seeds."""
 
@@ -44,7 +57,9 @@ class Estimate(Document):
     """What `compress distill --dry-run --json` prints."""
 
     dataset: EstimatedData
+    """What it would train on."""
     stages: list[EstimatedStage]
+    """In the chain's order."""
     seconds: float
     """Of training, in all."""
     memory_mb: float
@@ -57,14 +72,18 @@ class Tried(Document):
     """Values of the search and what they gave on validation; null where the training was stopped early."""
 
     params: dict[str, float]
+    """Searched value → what it was."""
     top1: float | None = None
+    """A fraction."""
     nll: float | None = None
+    """Nats."""
 
 
 class Trial(Tried):
     """One training of the search."""
 
     number: int
+    """From 0."""
     state: str
     """complete or pruned."""
     error: str | None = None
@@ -77,6 +96,8 @@ class Tuning(Document):
     recipe: str
     """The recipe that was written."""
     best: Tried
+    """The best trial's values."""
     own: Tried
     """The recipe's own values, which are tried first."""
     trials: list[Trial]
+    """In turn; failed ones are not listed."""

@@ -9,9 +9,11 @@ class Figures(Document):
     """What a model's answers on a split come to; null is what can't be told, such as the NLL of logits that overflow."""
 
     samples: int
+    """How many."""
     top1: float
     """A fraction, as everywhere."""
     top5: float
+    """Share of samples whose class is among the first five."""
     nll: float | None
     """Nats."""
     ece: float | None
@@ -28,7 +30,9 @@ class CopiedMistakes(Document):
     """How many of the teacher's mistakes a model makes, too, with the same wrong class."""
 
     teacher_mistakes: int
+    """How many the teacher makes."""
     copied: int
+    """How many of them the model makes, with the same wrong class."""
     share: float | None
     """Null when the teacher makes none."""
 
@@ -37,9 +41,11 @@ class Gain(Document):
     """How much more often a model is right than another one, on the same samples."""
 
     top1_gain: float
+    """A fraction; below zero it is right less often."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     mcnemar_p: float
     """McNemar's exact p-value that both err equally often."""
 
@@ -48,11 +54,15 @@ class Bin(Document):
     """A bin of a reliability diagram that holds samples."""
 
     low: float
+    """Confidences above this …"""
     high: float
+    """… up to this."""
     count: int
+    """Samples in it."""
     confidence: float
     """Mean confidence of its samples."""
     accuracy: float
+    """Share of them that are right."""
 
 
 class ShiftFigures(Figures):
@@ -68,6 +78,7 @@ class ShiftRow(Document):
     kind: str
     """`none` for the images as they are."""
     strength: int
+    """1, 2 or 3; 0 for the images as they are."""
     models: dict[str, ShiftFigures]
     """Role → its figures."""
 
@@ -76,15 +87,25 @@ class Evaluation(Document):
     """What `compress evaluate --json` prints."""
 
     model: str
+    """As it was named."""
     data: str
+    """The dataset's name."""
     split: str
+    """test, validation, train or all."""
     samples: int
+    """How many."""
     top1: float
+    """Share of samples whose class is named first."""
     top5: float
+    """Share of samples whose class is among the first five."""
     nll: float | None
+    """Negative log-likelihood, nats."""
     ece: float | None
+    """Expected calibration error, 15 bins."""
     ece_calibrated: float | None
+    """The same at the calibration temperature; null without one."""
     balanced_accuracy: float | None
+    """Mean of the classes' accuracies."""
     per_class: dict[str, float | None]
     """Class → accuracy."""
     shift: list[ShiftRow] | None = None

@@ -22,6 +22,7 @@ class Parity(Document):
     top1_agreement: float
     """Share of samples with the same top class."""
     samples: int
+    """Validation images that were checked."""
 
 
 class ExportEntry(Document):
@@ -30,10 +31,16 @@ class ExportEntry(Document):
     file: str | None
     """Its path inside the run; null for an int8 file that the ladder refused, which `exports.json` does not list."""
     role: str
+    """teacher, assistant, baseline or student."""
     precision: str
+    """fp32, fp16 or int8."""
     opset: int
+    """Version of ONNX's operators."""
     bytes: int | None = None
+    """Of the file."""
     top1: float | None = None
     """On test, by the file itself."""
     ece: float | None = None
+    """On test."""
     parity: Parity | None = None
+    """How closely it reproduces the PyTorch model."""

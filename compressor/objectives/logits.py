@@ -121,4 +121,5 @@ def _pearson(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
 
 def _norm(rows: Tensor) -> Tensor:
     # The square root's slope at 0 is infinite; torch's norm defines its gradient there as 0.
-    return torch.linalg.vector_norm(rows, dim=1)
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norm

@@ -16,12 +16,17 @@ class Speed(Document):
     """Time of an int8 file over fp32's, here: one thread, batch 1."""
 
     ratio: float
+    """Below 1 int8 is faster."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     verdict: Verdict
+    """Whether it can be told, and which way."""
     fp32_ms: float
+    """Median call."""
     int8_ms: float
+    """Median call."""
     processes: int
     """Fresh processes of each."""
     noisy: bool
@@ -32,12 +37,17 @@ class Rung(Document):
     """One way to make an int8 file, tried."""
 
     name: str
+    """How it was made, in words."""
     calibration: str
+    """How the ranges were chosen: min-max, percentile, entropy."""
     bias_correction: bool = False
+    """Whether biases were corrected for what integers shift."""
     float_nodes: tuple[str, ...] = ()
+    """Nodes left in float."""
     only_weighted: bool = False
     """Whether all but convolutions and matrix products stayed float."""
     bytes: int
+    """Of the file."""
     top1: float
     """On validation, a fraction."""
     drop: float
@@ -56,24 +66,33 @@ class Int8(Document):
     kept: str | None
     """The rung that was kept; null where none qualified and fp32 stays."""
     reason: str
+    """Why that one, or why none."""
     target: str
     """The CPU that it was made for: x86-vnni, x86, arm."""
     activations: str
     """Their integer type."""
     weights: str = "int8"
+    """Their integer type."""
     seven_bit_weights: bool = False
+    """Whether they use 7 of 8 bits, which CPUs without VNNI need."""
     max_drop: float
     """Points of validation top-1 that it could lose."""
     calibration_images: int
+    """Training images that the ranges come from."""
     fp32_validation_top1: float
     """What the drop counts from."""
     calibration: str | None = None
+    """How the ranges were chosen."""
     bias_correction: bool | None = None
+    """Whether biases were corrected for what integers shift."""
     float_nodes: int | None = None
     """How many nodes stayed float."""
     only_weighted: bool | None = None
+    """Whether all but convolutions and matrix products stayed float."""
     validation_top1: float | None = None
+    """Of the kept file."""
     speed: Speed | None = None
+    """Of the kept file; null where it was not timed."""
     qat_epochs: int | None = None
     """Epochs of fine-tuning; null without."""
     rungs: list[Rung] = []

@@ -124,7 +124,7 @@ def quantize(
         quantizer.quantize_model()
     finally:
         logging.root.setLevel(level)
-    done = quantizer.model.model
+    done: onnx.ModelProto = quantizer.model.model
     absorb_scales(done)
     float_outputs(done)
     remove_unused(done)

@@ -17,10 +17,15 @@ class RunEntry(Document):
     """Of `run.json`, what the report says of the run."""
 
     name: str | None
+    """The run folder's."""
     command: str | None = None
+    """The command line of the first start."""
     status: str | None = None
+    """How far the run has come."""
     created: str | None = None
+    """UTC."""
     finished: str | None = None
+    """UTC; null until it is done."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
 
@@ -31,29 +36,39 @@ class Model(Document):
     role: str
     """teacher, assistant, baseline or student."""
     name: str
+    """The architecture's name in timm."""
     seed: int | None
+    """Null where nothing was drawn."""
     stage: str
     """Its folder in `stages/`."""
     params: int
+    """Parameters."""
     macs: int
+    """Multiply–accumulate operations for one image."""
     top1: float
     """A fraction, as everywhere."""
     top5: float
+    """Share of samples whose class is among the first five."""
     nll: float | None
     """Nats."""
     ece: float | None
+    """Expected calibration error, 15 bins."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     ece_calibrated: float | None = None
+    """The same at the calibration temperature; null without one."""
     balanced_accuracy: float | None = None
+    """Mean of the classes' accuracies."""
     teacher_agreement: float | None = None
     """Share of test images on which it names the teacher's class; null for the teacher."""
     copied_mistakes: CopiedMistakes | None = None
+    """The teacher's mistakes that it makes, too; null for the teacher."""
     validation: dict[str, float | None] | None = None
     """`top1`, `top5`, `nll`, `ece` on validation."""
     train_seconds: float | None = None
     """Null where it was not trained in this run."""
     images_per_second: float | None = None
+    """In training."""
     data_wait_share: float | None = None
     """The share of its training that it waited for data."""
     weights: str
@@ -66,22 +81,28 @@ class Help(Document):
     """What the teacher was worth: student − baseline on test, paired by seed and sample."""
 
     seeds: list[int]
+    """Those that student and baseline share."""
     top1_gain: list[float]
     """Per seed."""
     top1_gain_mean: float
+    """Over the seeds."""
     interval: tuple[float, float]
     """95 %, over seeds and samples."""
     mcnemar_p: list[float]
     """Per seed."""
     verdict: Helped
+    """What its interval says."""
 
 
 class ClassErrors(Document):
     """A model's accuracy within each class."""
 
     role: str
+    """teacher, assistant, baseline or student."""
     name: str
+    """The architecture's name in timm."""
     seed: int | None
+    """Null where nothing was drawn."""
     per_class: list[float | None]
     """In the order of the classes; null for one without test images."""
 
@@ -90,16 +111,20 @@ class Errors(Document):
     """Per-class accuracy of every model."""
 
     classes: list[str]
+    """Class names, in the order of the logits."""
     models: list[ClassErrors]
+    """One per role and seed."""
 
 
 class Reliability(Document):
     """A reliability diagram on test, before calibration."""
 
     label: str
+    """What the line is called."""
     kind: str
     """teacher, student, or the precision of a quantised file."""
     bins: list[Bin]
+    """Those that hold samples."""
 
 
 class Confusion(Document):
@@ -117,14 +142,19 @@ class Example(Document):
     """A test image on which student and teacher disagree."""
 
     id: str
+    """The sample's."""
     image: str
     """Its picture inside the run."""
     label: str
+    """What it is."""
     teacher: str
     """What the teacher says."""
     teacher_confidence: float
+    """The probability that the teacher gives its answer."""
     student: str
+    """What the student says."""
     student_confidence: float
+    """The probability that the student gives its answer."""
 
 
 class Picture(Example):
@@ -145,35 +175,50 @@ class Curve(Document):
     """How a model learned in this run."""
 
     role: str
+    """teacher, assistant, baseline or student."""
     name: str
+    """The architecture's name in timm."""
     seed: int | None
+    """Null where nothing was drawn."""
     epochs: list[Epoch]
+    """In turn."""
 
 
 class Report(Document):
     """`report.json`. Fractions, not percent; times in ms; bytes; MB = 10⁶ bytes; null is what was not measured."""
 
     schema_version: int = 1
+    """Of the document's form."""
     run: RunEntry
+    """How it was started and how it ended."""
     dataset: DatasetEntry
+    """What it was trained on."""
     models: list[Model]
+    """One per role and seed."""
     exports: list[ArtifactEntry] = []
+    """The exported files."""
     int8: Int8 | None = None
     """What the int8 ladder came to, where it was climbed."""
     benchmark: list[Timing] = []
+    """Their timings."""
     shipped_seed: int | None = None
     """The student's seed that is best on validation."""
     help: Help | None = None
     """Null without a baseline."""
     errors: Errors
+    """Accuracy within each class."""
     reliability: list[Reliability] = []
+    """Of teacher, student and its quantised files."""
     confusion: Confusion | None = None
     """Null without a student, or without a mistake."""
     examples: list[Example] = []
+    """Test images on which student and teacher disagree."""
     benchmark_models: dict[str, ModelFacts] | None = None
     """File → what it is and how accurate; null before a benchmark."""
     verdicts: list[Verdict] = []
+    """Whether each file is worth it."""
     curves: list[Curve] = []
+    """Of what was trained in the run."""
     host: Host | None = None
     """Where it was timed, or else trained."""
     versions: dict[str, str | None] | None = None
@@ -186,10 +231,13 @@ class ComparedHelp(Document):
     """What the teacher was worth in one of several runs."""
 
     top1_gain: float
+    """A fraction; below zero it is right less often."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
     verdict: Helped
+    """What its interval says."""
 
 
 class ComparedRun(Document):
@@ -198,18 +246,27 @@ class ComparedRun(Document):
     run: str
     """Its folder."""
     name: str | None
+    """The run folder's name."""
     status: str | None
+    """How far the run has come."""
     student: str | None
+    """Its architecture."""
     top1: float | None
+    """The student's, mean over seeds."""
     top1_std: float | None
     """Over seeds; null for a single one."""
     teacher: str | None
+    """Its architecture."""
     teacher_top1: float | None
+    """The teacher's."""
     help: ComparedHelp | None
+    """What the teacher was worth; null without a baseline."""
     bytes: int | None
     """Of the shipped file; so are the next two."""
     p50_ms: float | None
+    """Latency of the shipped file."""
     peak_rss_mb: float | None
+    """Peak resident memory with the shipped file, MB."""
     against_first: Gain | None = None
     """Beside the first run, image by image; null for itself and on other images."""
 
@@ -218,4 +275,6 @@ class Comparison(Document):
     """What `compress report A B --json` prints."""
 
     runs: list[ComparedRun]
+    """In the order that they were named in."""
     warnings: list[str] = []
+    """What a reader must know."""

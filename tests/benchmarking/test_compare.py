@@ -67,7 +67,7 @@ def sessions(rng: np.random.Generator, processes: int, ratio: float, spread: flo
     return tuple(
         np.exp(np.log(base) + drift + rng.normal(0, spread, (processes, 1)) + rng.normal(0, 0.02, (processes, 30)))
         for base in (5.0, 5.0 * ratio)
-    )  # type: ignore[return-value]
+    )
 
 
 def coverage(processes: int, ratio: float, spread: float, paired: bool = True) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from compressor import packages
 from compressor.cli import console as consoles
 from tests.conftest import TINY, compress
 
@@ -103,7 +102,7 @@ def test_a_missing_extra_is_answered_with_the_line_that_installs_it(monkeypatch:
     def without_torch(name: str, *args: Any) -> Any:
         return None if name == "torch" else find(name, *args)
 
-    monkeypatch.setattr(packages.importlib.util, "find_spec", without_torch)
+    monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     result = compress("distill", *TEACHER)
     assert result.exit_code == 2
     assert "pip install 'compressor[train]'" in result.output

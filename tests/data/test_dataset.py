@@ -109,13 +109,18 @@ def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
     assert load_dataset(DataConfig(source=str(photos))).fingerprint != before
 
 
+def remove(root: Path, *classes: str) -> None:
+    for name in classes:
+        shutil.rmtree(root / name)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda p: shutil.rmtree(p), "does not exist"),
-        (lambda p: [shutil.rmtree(p / c) for c in ("red", "green")], "at least two"),
+        (lambda p: remove(p, "red", "green"), "at least two"),
         (lambda p: [f.unlink() for f in (p / "red").iterdir()], "red has no images"),
-        (lambda p: [shutil.rmtree(p / c) for c in ("red", "green", "blue")], "no class folders"),
+        (lambda p: remove(p, "red", "green", "blue"), "no class folders"),
         (lambda p: [f.unlink() for f in list((p / "red").iterdir())[1:]], "too few images to split"),
     ],
 )

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor import files
 from compressor.data import decoded, shards
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
@@ -49,7 +48,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         shards.write(tmp_path / "a", ARRAY)
     assert list(tmp_path.iterdir()) == []

@@ -89,7 +89,7 @@ def test_the_data_seed_changes_views_and_the_run_seed_only_their_order(dataset: 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_what_is_mixed_in_depends_on_the_view_alone(dataset: Dataset, kind: str) -> None:
-    augment = AugmentConfig(**{kind: 1.0}, scale=(1.0, 1.0), hflip=0, color_jitter=0)
+    augment = AugmentConfig(scale=(1.0, 1.0), hflip=0, color_jitter=0).model_copy(update={kind: 1.0})
     mixed = type(dataset)(**(vars(dataset) | {"augment": augment}))
     plain = type(dataset)(**(vars(dataset) | {"augment": augment.model_copy(update={kind: 0.0})}))
     mix = mix_of(mixed, 4, 2)

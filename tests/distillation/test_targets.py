@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from compressor import files
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data import shards
 from compressor.data.config import DataConfig
@@ -146,7 +145,7 @@ def test_a_store_that_is_removed_while_it_is_read_is_one_sentence(dataset: Datas
 
 def test_a_changed_teacher_dataset_view_or_precision_is_another_store(dataset: Dataset) -> None:
     def folder(teacher: FrozenTeacher, data: Dataset, config: TargetsConfig = EXACT, **kwargs: Any) -> Path:
-        wanted = {"embedding": True, "precision": "fp32", "dense": True} | kwargs
+        wanted: dict[str, Any] = {"embedding": True, "precision": "fp32", "dense": True} | kwargs
         return targets.describe(teacher, data, config, **wanted)[0].folder
 
     teacher = FrozenTeacher(network(1), PRE)
@@ -171,7 +170,8 @@ def test_a_changed_teacher_dataset_view_or_precision_is_another_store(dataset: D
 
 
 def test_a_stopped_filling_goes_on_where_it_was(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written = shards.write, []
+    write = shards.write
+    written: list[Path] = []
 
     def stopping(path: Path, array: Any) -> None:
         if len(written) == 1:
@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_sentence_and_no_half_shard(dataset: Dataset, monkeyp
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     teacher = FrozenTeacher(network(1), PRE)
     with pytest.raises(CompressorError, match=r"can't be filled: .*No space left"):
         filled(teacher, dataset)

@@ -111,7 +111,7 @@ def drop(*keys: str) -> Callable[[Any], None]:
         ("exports.json", drop("0", "role"), "exports.json is damaged: role: Field required"),
         ("benchmark.json", drop("rows"), "benchmark.json is damaged: rows: Field required"),
         ("benchmark.json", None, "benchmark.json is damaged: Expecting"),
-        ("examples.json", None, "examples.json is damaged: Expecting"),
+        ("examples.json", None, "examples.json is damaged: "),
         ("stages/00-teacher-test_resnet/seed0/model.json", drop("role"), "model.json is damaged: role: Field required"),
         ("stages/00-teacher-test_resnet/seed0/metrics.jsonl", None, "metrics.jsonl is damaged: Expecting"),
     ],

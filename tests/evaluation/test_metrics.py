@@ -66,8 +66,8 @@ def test_a_model_without_a_mistake_is_not_made_infinitely_sure() -> None:
 
 def test_copied_mistakes_are_those_with_the_same_wrong_class() -> None:
     labels = np.array([0, 0, 1, 2])
-    teacher = np.eye(3)[[1, 1, 1, 0]]
-    student = np.eye(3)[[1, 2, 1, 0]]
+    teacher = np.eye(3, dtype=np.float32)[[1, 1, 1, 0]]
+    student = np.eye(3, dtype=np.float32)[[1, 2, 1, 0]]
     assert metrics.copied_mistakes(labels, teacher, student) == {"teacher_mistakes": 3, "copied": 2, "share": 2 / 3}
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from compressor.artifact import session
 from compressor.artifact.preprocessing import Preprocessing
+from compressor.evaluation.torch_predictor import logits_of
 from compressor.exporting import export as exporting
 from compressor.exporting.config import ExportConfig
 from compressor.models.build import Architecture, build
@@ -61,7 +62,7 @@ def test_a_family_passes_the_gate_with_a_dynamic_batch(name: str, size: int, tmp
     model, card = answering(name, size)
     coarse = np.random.default_rng(0).integers(0, 256, (13, 4, 4, 3), dtype=np.uint8)
     pixels = coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
-    said = exporting.logits_of(model, card.preprocessing)(pixels)
+    said = logits_of(model, card.preprocessing)(pixels)
     assert said.std() >= 0.1, "the comparison would be one of constants"
     done = exporting.export(
         model, card, tmp_path / "m.onnx", precision="fp32", config=ExportConfig(), pixels=pixels, recipe=None,

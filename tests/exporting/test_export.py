@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compressor.artifact import session
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.preprocessing import Preprocessing, normalize
 from compressor.errors import CompressorError, ParityError
+from compressor.evaluation.torch_predictor import logits_of
 from compressor.exporting import export as exporting
 from compressor.exporting import parity
 from compressor.exporting.config import ExportConfig
@@ -104,10 +105,10 @@ def test_a_planted_wrong_graph_is_caught(spoil: Any, exported: exporting.Exporte
     spoil(graph)
     onnx.save(graph, tmp_path / "wrong.onnx")
     loaded = session.load(tmp_path / "wrong.onnx")
-    reference = exporting.logits_of(model, card.preprocessing)
+    reference = logits_of(model, card.preprocessing)
 
     def run(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return loaded.run(session.normalize(part, card.preprocessing))
+        return loaded.run(normalize(part, card.preprocessing))
 
     with pytest.raises(Exception, match=r"does not reproduce|Got invalid dimensions"):
         parity.gate(parity.compare(reference, run, PIXELS, batches=parity.BATCHES), "fp32", "wrong.onnx")

@@ -48,8 +48,7 @@ def test_a_small_image_keeps_its_resolution_in_the_first_convolution() -> None:
     with pytest.raises(UsageError, match="not possible for convnext_atto"):
         decide_stem("convnext_atto", "stride1", 32)
     plain, adapted = (
-        Architecture(name="mobilenetv3_small_050", classes=3, image_size=32, stem=stem)  # type: ignore[arg-type]
-        for stem in ("keep", "stride1")
+        Architecture(name="mobilenetv3_small_050", classes=3, image_size=32, stem=stem) for stem in ("keep", "stride1")
     )
     maps = [build(a).eval().forward_features(torch.zeros(1, 3, 32, 32)) for a in (plain, adapted)]  # type: ignore[operator]
     assert maps[1].shape[-1] == 2 * maps[0].shape[-1]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from compressor.modalities import UNLABELLED
 from compressor.objectives import features, logits
 from compressor.objectives.config import KdConfig, ObjectiveConfig
 from compressor.objectives.objective import TERMS, Objective, Signals, Widths, needs, scheduled_weight, without_teacher
 
-ALL = {name: {} for name in TERMS} | {"hint": {"on": "both"}}
+ALL: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {"hint": {"on": "both"}}
 
 
 def signals(dtype: torch.dtype = torch.float32, scale: float = 1.0) -> Signals:
@@ -59,7 +62,8 @@ def test_ce_and_kd_follow_hintons_convention() -> None:
     given = signals()
     config = ObjectiveConfig.model_validate({"ce": {"weight": 0.3}, "kd": {"weight": 0.7, "temperature": 2.0}})
     total, parts = Objective(config)(given)
-    teacher = (given.teacher_logits / 2).softmax(1)  # type: ignore[operator]
+    assert given.teacher_logits is not None
+    teacher = (given.teacher_logits / 2).softmax(1)
     student = (given.student_logits / 2).log_softmax(1)
     kl = (teacher * (teacher.log() - student)).sum(1).mean()
     torch.testing.assert_close(parts["kd"], 4 * kl)
@@ -68,9 +72,9 @@ def test_ce_and_kd_follow_hintons_convention() -> None:
 
 def test_an_unlabelled_sample_has_no_say_in_the_cross_entropy() -> None:
     student = torch.randn(3, 5)
-    labels = torch.tensor([1, logits.UNLABELLED, 4])
+    labels = torch.tensor([1, UNLABELLED, 4])
     torch.testing.assert_close(logits.ce(student, labels), logits.ce(student[[0, 2]], labels[[0, 2]]))
-    assert logits.ce(student, torch.full((3,), logits.UNLABELLED)) == 0
+    assert logits.ce(student, torch.full((3,), UNLABELLED)) == 0
 
 
 def test_a_mixed_view_counts_both_labels_by_their_shares() -> None:

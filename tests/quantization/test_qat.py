@@ -31,14 +31,15 @@ STEPS = 3
 
 def test_fake_quantisation_is_int8_s_and_leaves_no_trace() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    second: Any = nn.Conv2d(3, 4, 5)  # parametrised below, which its type does not show
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), second, nn.BatchNorm2d(4), nn.ReLU()).eval()
     pre = load_dataset(DataConfig(limit=20))
     images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     preprocessing = chain.describe("test_resnet", pre, stem="keep")[1]
     with qat.fake_quantised(model, [images], preprocessing, limit=STEPS):
         assert not hasattr(model[0], "parametrizations")  # a 3 x 3 stem stays float, as in the ladder
-        for channel in model[1].weight.detach():
+        for channel in second.weight.detach():
             steps = channel / (channel.abs().max() / STEPS)
             torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
         given = model(torch.randn(2, 3, 8, 8))
@@ -46,7 +47,7 @@ def test_fake_quantisation_is_int8_s_and_leaves_no_trace() -> None:
         model.train()
         assert not model[2].training
         model(torch.randn(2, 3, 8, 8)).sum().backward()
-        assert model[1].parametrizations.weight.original.grad is not None
+        assert second.parametrizations.weight.original.grad is not None
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[k], before[k]) for k in before)

@@ -157,7 +157,7 @@ def with_softmax(model: onnx.ModelProto) -> None:
     """Probabilities at a temperature instead of logits, as `--uint8-input` exports them."""
     output = model.graph.output[0]
     model.graph.node[-1].output[0] = "inner"
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(2), "temperature"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, dtype=np.float32), "temperature"))
     model.graph.node.append(helper.make_node("Div", ["inner", "temperature"], ["divided"]))
     model.graph.node.append(helper.make_node("Softmax", ["divided"], [output.name]))
 

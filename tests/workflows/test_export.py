@@ -96,7 +96,7 @@ def test_files_are_judged_on_images_that_none_was_trained_on(
     monkeypatch.setattr(progress, "say", said.append, raising=False)
     config = BenchmarkConfig(processes=1, samples=10, warmup_seconds=0, min_seconds=0)
     models = measuring.benchmark([str(file) for file in files], config, progress, data="digits").models
-    counts = {Path(label).name: facts.accuracy and facts.accuracy.samples for label, facts in models.items()}
+    counts = {Path(label).name: facts.accuracy.samples if facts.accuracy else None for label, facts in models.items()}
     assert counts["resplit.onnx"] is None
     assert counts["student.onnx"] is not None
     assert counts["stranger.onnx"] == counts["student.onnx"] < 400

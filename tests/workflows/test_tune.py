@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from compressor.distillation.fit import fit
 from compressor.objectives.config import ObjectiveConfig
 from compressor.recipe import load as load_recipe
 from compressor.workflows import distill as pipeline
@@ -32,7 +33,7 @@ def test_the_search_space_is_around_the_recipes_own() -> None:
 
 
 def test_a_search_stops_resumes_and_writes_a_recipe(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, calls = tuning.fit, []
+    calls: list[object] = []
 
     def interrupted(*args: object, **more: object) -> object:
         calls.append(1)
@@ -70,7 +71,7 @@ def test_a_search_stops_resumes_and_writes_a_recipe(workdir: Path, monkeypatch: 
 def test_a_hopeless_trial_does_not_end_the_search(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from compressor.errors import CompressorError
 
-    fit, calls = tuning.fit, []
+    calls: list[object] = []
 
     def diverging(*args: object, **more: object) -> object:
         calls.append(1)
