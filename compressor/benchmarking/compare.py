@@ -18,6 +18,8 @@ PROCESSES = 3
 SAMPLES = 5
 """Timed calls without which a process has no median worth comparing."""
 
+NORMAL = 1.96
+"""The 97.5 % quantile of the normal distribution."""
 LARGEST = 700.0
 """Logarithms are cut off here: e⁷⁰⁰ is still a number, and an interval that ends there is as good as open."""
 
@@ -111,7 +113,7 @@ def interval(processes: Sequence[Sequence[float]]) -> tuple[float, float] | None
 def student_t(df: float) -> float:
     """The 97.5 % quantile of Student's t; between whole degrees of freedom interpolated in 1 / df."""
     if df >= len(_T):
-        return 1.96 + 2.4 / df
+        return NORMAL + 2.4 / df
     inverse = [1 / k for k in range(1, len(_T) + 1)]
     return float(np.interp(1 / max(df, 1.0), inverse[::-1], _T[::-1]))
 

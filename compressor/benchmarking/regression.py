@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compressor.benchmarking import accuracy
-from compressor.benchmarking.compare import compare, of_processes
+from compressor.benchmarking.compare import NORMAL, compare, of_processes
 from compressor.benchmarking.document import Accuracy, Benchmark, ModelFacts, Row
 from compressor.benchmarking.rows import combination
 from compressor.benchmarking.verdict import SIGNIFICANT
@@ -18,8 +18,6 @@ from compressor.runnote import Host
 
 GROWTH = 1.01
 """A file may grow by this much: its metadata differ in a few bytes from one export to the next."""
-NORMAL = 1.96
-"""The 97.5 % quantile of the normal distribution."""
 
 
 @dataclass

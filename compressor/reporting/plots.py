@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from compressor.benchmarking.compare import NORMAL
 from compressor.benchmarking.document import Timed
 from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Bin
@@ -105,7 +106,7 @@ def _spots(report: Report) -> list[_Spot]:
         timings.setdefault(row.file, row)
 
     def spot(label: str, top1: float, row: Timed) -> _Spot:
-        error = 1.96 * math.sqrt(top1 * (1 - top1) / report.dataset.test)
+        error = NORMAL * math.sqrt(top1 * (1 - top1) / report.dataset.test)
         interval = row.p50_interval_ms or (row.p50_ms, row.p50_ms)
         return _Spot(label=label, top1=top1, error=error, p50_ms=row.p50_ms, interval=interval)
 

@@ -137,7 +137,7 @@ def _drawn(entry: Series, place: Place) -> list[str]:
 def heatmap(
     name: str, description: str, rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]
 ) -> str:
-    """An `<svg>` of counts; a cell is as dark as its share of its row. Rows are true classes, columns what was said."""
+    """An `<svg>` of counts; a cell is as dark as its share of its row. Rows are true classes, columns the answers."""
     left, top, side = 104, 84, min(46, (WIDTH - 104 - _RIGHT) // max(len(columns), 1))
     height = top + side * len(rows) + 10
     parts = []
