@@ -232,7 +232,7 @@ def test_a_timm_model_is_exported_on_the_fly(workdir: Path) -> None:
     assert "test_resnet at 32 px with random weights" in result.stderr
     document = json.loads(result.stdout)
     assert document["models"]["test_resnet"]["accuracy"] is None
-    assert document["rows"][0]["samples"] == 10
+    assert document["rows"][0]["samples"] >= 10
 
 
 def test_random_weights_have_no_accuracy_to_compare() -> None:
