@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint docs coverage clean
 
 demo: $(VENV)/.train
 	$(BIN)/compress distill --teacher resnet50 --student mobilenetv3
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+coverage: $(VENV)/.dev
+	$(BIN)/python docs/coverage_table.py $(TESTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
