@@ -31,19 +31,19 @@ from common import finish, parser
 
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
-from compressor.data.decoded import with_decoded
+from compressor.data.images.decoded import with_decoded
 from compressor.data.load import load_dataset
 from compressor.distillation import fit as loop
 from compressor.distillation import targets
-from compressor.distillation.chain import describe
+from compressor.distillation.accelerator import accelerator as chosen_device
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job
 from compressor.distillation.teacher import FrozenTeacher
-from compressor.models.build import build
+from compressor.models.family import family
+from compressor.models.weights import build
 from compressor.packages import import_timm
 from compressor.progress import Silent
 from compressor.seeds import seed_everything
-from compressor.workflows import plan as planning
 
 TEACHER, STUDENT, SIZE, BATCH = "resnet50", "mobilenetv3_small_100", 64, 64
 SUPERVISED: dict[str, dict[str, float]] = {"ce": {}}
@@ -68,7 +68,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """All variants in turn, then the whole runs."""
-    accelerator = planning.accelerator()
+    accelerator = chosen_device()
     device = accelerator.device
     dataset = load_dataset(DataConfig(source=arguments.data, image_size=SIZE, limit=arguments.images))
     dataset = with_decoded(dataset, SIZE, Silent())
@@ -143,14 +143,18 @@ def stage(objective: dict[str, Any], **changes: Any) -> StageConfig:
 def frozen(dataset: Dataset) -> FrozenTeacher:
     """The teacher, untrained: its speed does not depend on its weights."""
     seed_everything(0)
-    architecture, preprocessing = describe(TEACHER, dataset, stem="keep")
+    architecture, preprocessing = family("timm").describe(
+        TEACHER, classes=len(dataset.classes), setup=dataset.setup, stem="keep"
+    )
     return FrozenTeacher(build(architecture), preprocessing)
 
 
 def student(dataset: Dataset) -> tuple[torch.nn.Module, Any]:
     """A fresh student and its preprocessing."""
     seed_everything(1)
-    architecture, preprocessing = describe(STUDENT, dataset, stem="keep")
+    architecture, preprocessing = family("timm").describe(
+        STUDENT, classes=len(dataset.classes), setup=dataset.setup, stem="keep"
+    )
     return build(architecture), preprocessing
 
 
@@ -205,8 +209,8 @@ def timm_epoch(dataset: Dataset, *, channels_last: bool, half: bool, device: tor
     workers = dataset.config.workers if dataset.config.workers != "auto" else 0 if (os.cpu_count() or 1) <= 2 else 4
     loader = create_loader(
         ImageDataset(str(folder)), input_size=(3, SIZE, SIZE), batch_size=BATCH, is_training=True, no_aug=False,
-        scale=dataset.augment.scale, ratio=dataset.augment.ratio, hflip=dataset.augment.hflip,
-        color_jitter=dataset.augment.color_jitter, interpolation="bilinear", num_workers=workers,
+        scale=dataset.setup.augment.scale, ratio=dataset.setup.augment.ratio, hflip=dataset.setup.augment.hflip,
+        color_jitter=dataset.setup.augment.color_jitter, interpolation="bilinear", num_workers=workers,
         use_prefetcher=device.type == "cuda", device=device,
     )  # fmt: skip
     module = task.get_trainable_module() if hasattr(task, "get_trainable_module") else net

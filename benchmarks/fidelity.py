@@ -54,7 +54,7 @@ WIDTH = 0.03
 
 def pair(path: Path, size: int, config: BenchmarkConfig, first: bool) -> tuple[Measured, Measured]:
     """A bare loop without anything of this project, and the benchmark's own child: side by side, in turns."""
-    cells = [Cell(label=n, file=path, provider="cpu", batch=1, threads=1, size=size) for n in ("bare", "ours")]
+    cells = [Cell(label=n, file=path, provider="cpu", batch=1, threads=1) for n in ("bare", "ours")]
     command = [sys.executable, "-c", BARE, str(path), str(size), str(config.warmup_seconds)]
     makers = [lambda: Child(cells[0], config, command), lambda: Child(cells[1], config)]
     found = take_turns(makers if first else makers[::-1])

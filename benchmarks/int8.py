@@ -106,7 +106,9 @@ def variants(name: str, folder: Path) -> dict[str, Path]:
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=types.seven_bit_weights,
         )  # fmt: skip
         model, _ = prepare(onnx.load(files["fp32"]), lambda _: None, Silent())
-        calibration = Calibration(model, [images[i : i + 4] for i in range(0, len(images), 4)], operators(model))
+        calibration = Calibration(
+            model, [{"image": images[i : i + 4]} for i in range(0, len(images), 4)], operators(model)
+        )
         onnx.save(quantize(model, calibration.ranges("min-max"), types), files["ours"])
     return files
 
@@ -115,16 +117,17 @@ def exported(name: str, path: Path) -> None:
     """A timm model with random weights that answer to their input, through the parity gate."""
     import torch
 
-    from compressor.artifact.preprocessing import Preprocessing
+    from compressor.artifact.images import ImagePreprocessing
     from compressor.exporting.config import ExportConfig
     from compressor.exporting.export import export
-    from compressor.models.build import Architecture, build
     from compressor.models.checkpoint import Card
+    from compressor.models.timm.build import TimmArchitecture
+    from compressor.models.weights import build
     from compressor.progress import Silent
     from compressor.seeds import seed_everything
 
     seed_everything(0)
-    architecture = Architecture(name=name, classes=1000, image_size=SIZE)
+    architecture = TimmArchitecture(name=name, classes=1000, image_size=SIZE)
     model = build(architecture)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -133,10 +136,10 @@ def exported(name: str, path: Path) -> None:
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-    card = Card(architecture=architecture, classes=[str(i) for i in range(1000)], preprocessing=Preprocessing(size=SIZE),
+    card = Card(architecture=architecture, classes=[str(i) for i in range(1000)], preprocessing=ImagePreprocessing(size=SIZE),
                 role="student", origin="scratch", dataset={"name": "noise"}, params=0, macs=0)  # fmt: skip
-    pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
-    export(model, card, path, precision="fp32", config=ExportConfig(), pixels=pixels, recipe=None, progress=Silent())
+    inputs = {"pixels": np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)}
+    export(model, card, path, precision="fp32", config=ExportConfig(), inputs=inputs, recipe=None, progress=Silent())
 
 
 def pictures(count: int) -> Any:
@@ -187,7 +190,7 @@ def timed(files: dict[str, dict[str, Path]], arguments: argparse.Namespace, log:
     rows = []
     for name, of in files.items():
         cells = [
-            Cell(label=f"{name} {variant}", file=path, provider="cpu", batch=1, threads=1, size=SIZE)
+            Cell(label=f"{name} {variant}", file=path, provider="cpu", batch=1, threads=1)
             for variant, path in of.items()
         ]
         log.say(f"{name}: timing {len(cells)} files × {arguments.processes} processes")
@@ -213,7 +216,7 @@ def answer(path: Path) -> Any:
     """Logits for a few pictures, without the mean of each."""
     from compressor.artifact.session import load
 
-    logits = load(path).run(pictures(4))
+    logits = load(path).run((pictures(4),))
     return logits - logits.mean(axis=1, keepdims=True)
 
 
@@ -309,7 +312,7 @@ def students(arguments: argparse.Namespace) -> None:
     from compressor.recipe import load
     from compressor.workflows import export as shipping
     from compressor.workflows import plan as planning
-    from compressor.workflows.distill import distill
+    from compressor.workflows.distill import carry_out
 
     names = arguments.architectures.split(",")
     if arguments.quick:
@@ -321,10 +324,11 @@ def students(arguments: argparse.Namespace) -> None:
                                  "teacher.epochs": 6, "stage.epochs": arguments.epochs,
                                  "benchmark.processes": 1, "benchmark.samples": 10})  # fmt: skip
             run = runfolder.create(name, Path(folder))
-            distill(planning.plan(recipe, log), run, log)
+            carry_out(planning.make_plan(recipe, log), run, log)
             for drop in (0.5, 0.0):
-                values = {"precisions": ["fp32", "int8"], "int8": {"max_drop": drop, "allow_slower": True}}
-                fp32, int8 = shipping.export_source(str(run.path), values, output=None, data=None, progress=log)
+                fp32, int8 = shipping.export(
+                    run.path, precision="fp32,int8", max_drop=drop, allow_slower=True, progress=log
+                ).document
                 climbed = int8.int8
                 assert climbed is not None
                 rows.append({

@@ -23,6 +23,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
+from compressor.distillation.accelerator import accelerator as chosen_device
 from compressor.recipe import load
 from compressor.runfolder import RunFolder
 from compressor.workflows import distill as pipeline
@@ -62,7 +63,7 @@ def main() -> None:
         rows = {name: rows[name] for name in arguments.only.split(",")}
     root = Path(arguments.runs) / arguments.setting
     log = Log()
-    accelerator = planning.accelerator()
+    accelerator = chosen_device()
     teacher = root / "teacher"
     train(teacher, [*settings, "baseline=false", "seeds=1"], None, log, accelerator, only_teacher=True)
     checkpoint = next((teacher / "stages").glob("00-*/seed*/"))
@@ -104,7 +105,7 @@ def train(
 ) -> dict[str, Any]:
     """The student's accuracies per seed under one objective; finished stages are read back."""
     options = {"stage.objective": objective} if objective else {}
-    planned = planning.plan(load(None, options, settings), Log(quiet=True))
+    planned = planning.make_plan(load(None, options, settings), Log(quiet=True))
     if only_teacher:
         planned = type(planned)(**(vars(planned) | {"stages": planned.stages[:1]}))
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import finish, parser
 
+from compressor.distillation.accelerator import accelerator as chosen_device
+
 
 def main() -> None:
     """Measures and prints; with --child, is one of the measured processes."""
@@ -64,14 +66,14 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
     from distill_speed import DISTILLED
 
     from compressor.data.config import DataConfig
-    from compressor.data.decoded import with_decoded
+    from compressor.data.images.decoded import with_decoded
     from compressor.data.load import load_dataset
     from compressor.distillation import targets
-    from compressor.distillation.chain import describe
     from compressor.distillation.config import StageConfig
     from compressor.distillation.fit import Job
     from compressor.distillation.teacher import FrozenTeacher
-    from compressor.models.build import build
+    from compressor.models.family import family
+    from compressor.models.weights import build
     from compressor.progress import Silent
     from compressor.seeds import seed_everything
 
@@ -81,14 +83,18 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
     config = StageConfig.model_validate(
         {"batch_size": batch, "objective": DISTILLED, "targets": {"views": 1, "precision": "fp32"}}
     )
-    guide_architecture, guide_preprocessing = describe(teacher, dataset, stem="keep")
+    guide_architecture, guide_preprocessing = family("timm").describe(
+        teacher, classes=len(dataset.classes), setup=dataset.setup, stem="keep"
+    )
     guide = FrozenTeacher(build(guide_architecture), guide_preprocessing)
     store, about = targets.describe(guide, dataset, config.targets, embedding=False, precision="fp32", dense=True)
     import torch
 
     stored = targets.fill(store, about, guide, dataset, config.targets, views=1, label=teacher,
                           device=torch.device("cpu"), progress=Silent())  # fmt: skip
-    architecture, preprocessing = describe(student, dataset, stem="keep")
+    architecture, preprocessing = family("timm").describe(
+        student, classes=len(dataset.classes), setup=dataset.setup, stem="keep"
+    )
     job = Job(label="", config=config, epochs=1000, seed=0, preprocessing=preprocessing, teacher=stored)
     return dataset, job, build(architecture)
 
@@ -97,10 +103,9 @@ def epochs(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds per epoch from the stores and from memory, in turn."""
     from compressor.distillation import fit as loop
     from compressor.progress import Silent
-    from compressor.workflows import plan as planning
 
     dataset, job, model = prepared(arguments.data, arguments.images, "mobilenetv3_large_100", "test_resnet", 64, 64)
-    accelerator = planning.accelerator()
+    accelerator = chosen_device()
     run, loader, order = loop._prepare(model, dataset, job, accelerator)
     seconds: dict[str, list[float]] = {"stores": [], "memory": []}
     for turn in range(arguments.rounds + 1):
@@ -138,10 +143,9 @@ def child(data: str, count: int) -> dict[str, float]:
     threading.Thread(target=watch, daemon=True).start()
     from compressor.distillation import fit as loop
     from compressor.progress import Silent
-    from compressor.workflows import plan as planning
 
     dataset, job, model = prepared(data, count, "mobilenetv3_small_050", "test_resnet", 32, 64)
-    run, loader, order = loop._prepare(model, dataset, job, planning.accelerator())
+    run, loader, order = loop._prepare(model, dataset, job, chosen_device())
     with Silent().bar("", 0) as bar:
         loop._epoch(run, model, loader, order, 0, bar)
     stop.set()

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 from objectives import spread, train
 
-from compressor.workflows import plan as planning
+from compressor.distillation.accelerator import accelerator as chosen_device
 
 SETTINGS = ["teacher.model=resnet18", "student.model=mobilenetv3_small_050", "data.image_size=32"]
 
@@ -37,7 +37,7 @@ def main() -> None:
     if arguments.quick:
         arguments.limit, arguments.epochs, arguments.seeds, arguments.views = 100, 2, 1, "1,all"
         arguments.runs += "-quick"
-    root, log, accelerator = Path(arguments.runs), Log(), planning.accelerator()
+    root, log, accelerator = Path(arguments.runs), Log(), chosen_device()
     settings = [*SETTINGS, f"data.source={arguments.data}", f"data.limit={arguments.limit}",
                 f"stage.epochs={arguments.epochs}", "stage.targets.precision=fp32"]  # fmt: skip
     if arguments.teacher is None:

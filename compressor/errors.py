@@ -27,7 +27,7 @@ class RecipeError(UsageError):
 
 
 class DataError(UsageError):
-    """The images or the folder given as data can't be trained on."""
+    """What was given as data can't be trained on."""
 
 
 class MissingExtraError(UsageError):

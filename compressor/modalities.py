@@ -1,4 +1,60 @@
-"""placeholder"""
+"""The table of modalities: what kinds of things go in, and which files know about each kind.
+
+One rule joins them: what a model says is *rows*, one per supervised thing (an image, a sentence, a token); padding
+never becomes a row. Losses, target store, training loop, statistics and verdicts see rows only. What an input is
+(`artifact`), how it is read and varied (`data`), which families of models take it (`models`) and what may damage it
+(`evaluation`) is each behind one small protocol in its room; a new modality is its own files and one entry here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from compressor.errors import UsageError, unknown
 
 UNLABELLED = -1
 """The label of a row that only the teacher speaks to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """Where the parts of a modality are, each as `module:name`; they are imported when they are first needed."""
+
+    preprocessing: str
+    """A `Preprocessing` (`artifact/preprocessing.py`): from one thing to the numbers a model takes. No torch."""
+    data: str
+    """A `DataKind` (`data/kind.py`): how data are read, split where they split themselves, and made into views."""
+    families: dict[str, str] = field(default_factory=dict)
+    """Name → `Family` (`models/family.py`): models that are made, tapped and exported alike."""
+    damages: str | None = None
+    """Name → damage (`evaluation/shift.py`), for `evaluate --shift`; None where nobody has defined any."""
+
+
+MODALITIES: dict[str, Modality] = {
+    "image": Modality(
+        preprocessing="compressor.artifact.images:ImagePreprocessing",
+        data="compressor.data.images.kind:IMAGES",
+        families={"timm": "compressor.models.timm.family:TIMM"},
+        damages="compressor.evaluation.image_damages:DAMAGES",
+    ),
+}
+"""The first is what files, cards and recipes mean that name none: they were made when there was no other."""
+
+DEFAULT = next(iter(MODALITIES))
+FIRST_FAMILY = next(iter(MODALITIES[DEFAULT].families))
+"""What a card means that names no family."""
+
+
+def modality(name: str) -> Modality:
+    """The entry of a name. Raises UsageError for an unknown one."""
+    if name not in MODALITIES:
+        raise UsageError(unknown("modality", name, MODALITIES))
+    return MODALITIES[name]
+
+
+def part(reference: str) -> Any:
+    """What `module:name` refers to, imported now."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
@@ -18,17 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Override, StageConfig
-from compressor.errors import RecipeError, UsageError, nearest
+from compressor.errors import RecipeError, nearest
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
-
-Config = TypeVar("Config", bound=BaseModel)
 
 ROLES = ("teacher", "assistant", "student", "baseline")
 
 
 class Recipe(BaseModel):
-    """All that a run depends on, apart from the images."""
+    """All that a run depends on, apart from the samples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,13 +38,13 @@ class Recipe(BaseModel):
     threads: PositiveInt | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
     data: DataConfig = DataConfig()
-    """The images."""
+    """The data."""
     teacher: TeacherConfig = TeacherConfig()
     """The model that teaches."""
     student: StudentConfig = StudentConfig()
     """The model that ships."""
     assistants: Literal["none"] | list[str] = "none"
-    """Intermediate teachers by timm name, largest first."""
+    """Intermediate teachers by name, largest first."""
     baseline: bool = True
     """Trains the student without a teacher too, to measure what the teacher's help is worth."""
     stage: StageConfig = StageConfig()
@@ -76,11 +75,13 @@ class Recipe(BaseModel):
 
 
 def load(
-    path: Path | None = None,
+    path: Path | Recipe | None = None,
     options: dict[str, Any] | None = None,
-    settings: list[str] | None = None,
+    settings: Sequence[str] | Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """A recipe from a file, command-line options (dotted key → value) and `--set key=value` strings.
+    """A recipe from a file (or another recipe), options (dotted key → value) and settings.
+
+    Settings are `--set key=value` strings, or a mapping of dotted key → value.
 
     Raises:
         RecipeError: with every problem and where its value came from.
@@ -88,13 +89,20 @@ def load(
     values: dict[str, Any] = Recipe().model_dump()
     origins: dict[str, str] = {}
     lines: dict[str, int] = {}
-    if path is not None:
+    if isinstance(path, Recipe):
+        values, path = path.model_dump(), None
+    elif path is not None:
         document, lines = _read(path)
         values = merge(values, document)
     for key, value in (options or {}).items():
         _put(values, key, value)
         origins[key] = "option"
     problems: list[str] = []
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            _put(values, key, value)
+            origins[key] = "settings"
+        settings = None
     for text in settings or []:
         key, equals, raw = text.partition("=")
         if not equals or not key:
@@ -126,14 +134,15 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def find(path: Path | None) -> Path | None:
+def find(path: str | Path | None) -> Path | None:
     """A recipe's file: as given, or one of those that come with the package, by name.
 
     Raises:
         RecipeError: there is no such file; the packaged ones are listed.
     """
-    if path is None or path.is_file():
-        return path
+    if path is None or Path(path).is_file():
+        return None if path is None else Path(path)
+    path = Path(path)
     packaged = files("compressor") / "recipes"  # in the wheel; in a checkout they lie beside the package
     if not packaged.is_dir():
         packaged = Path(str(files("compressor"))).parent / "recipes"
@@ -264,21 +273,3 @@ def _override_problems(values: dict[str, Any], lines: dict[str, int]) -> list[st
                     inner = f"unknown key '{key}'{hint}"
                 problems.append(where + inner)
     return problems
-
-
-_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
-"""Keys that take several values, and the options that give them; the others have one name."""
-
-
-def checked(kind: type[Config], **values: Any) -> Config:
-    """A configuration from options. Raises UsageError naming the option that doesn't fit."""
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            place = [str(part) for part in e["loc"]] or ["?"]
-            key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
-            option = _OPTIONS.get(key, key.replace("_", "-"))
-            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
-        raise UsageError("\n".join(dict.fromkeys(lines))) from error

@@ -35,22 +35,24 @@ class Host(Document):
 
 
 class DatasetEntry(Document):
-    """The data: names, numbers of images, and what tells it from other data."""
+    """The data: names, numbers of samples, and what tells it from other data."""
 
     name: str
     """The folder's name, or `digits`."""
     classes: list[str]
     """Class names, in the order of the logits."""
     train: int
-    """Training images."""
+    """Training samples."""
     validation: int
-    """Validation images."""
+    """Validation samples."""
     test: int
-    """Test images."""
+    """Test samples."""
     unlabeled: int = 0
-    """Images without labels."""
+    """Samples without labels."""
+    rows: int = 1
+    """Supervised rows per sample; figures are over rows."""
     fingerprint: str | None = None
-    """Of the images and how they were split."""
+    """Of the samples and how they were split."""
 
 
 class RunNote(Document):
@@ -88,7 +90,7 @@ class ArchitectureNote(Document):
     """Of a card's architecture, its name."""
 
     name: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
 
 
 class StageNote(Document):
@@ -105,7 +107,7 @@ class StageNote(Document):
     params: int
     """Parameters."""
     macs: int
-    """Multiply–accumulate operations for one image."""
+    """Multiply–accumulate operations for one sample."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     train_seconds: float | None = None
@@ -117,7 +119,7 @@ class StageNote(Document):
 
 
 class Epoch(Document):
-    """A line of `metrics.jsonl`: one pass over the training images."""
+    """A line of `metrics.jsonl`: one pass over the training samples."""
 
     epoch: int
     """From 1."""

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "compressor"
 
 FLOORS = {
     "errors": 0, "document": 0,
-    "files": 1, "runnote": 1, "modalities": 1, "packages": 1, "progress": 1, "seeds": 1,
-    "runfolder": 2,
+    "files": 1, "modalities": 1, "packages": 1, "progress": 1, "seeds": 1, "runnote": 1,
+    "runfolder": 2, "display": 2, "options": 2,
     "artifact": 3,
     "data": 4, "objectives": 4,
     "models": 5,
@@ -30,15 +30,17 @@ FLOORS = {
 
 
 def imports(path: Path) -> set[str]:
-    """The rooms that a file imports, from its text."""
+    """The rooms that a file imports, from its text; `__init__` for names that the package promises."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressor":
             parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            found |= {name if name in FLOORS else "__init__" for name in names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("compressor.")}
-    return found - {"__version__"}
+            rooms = [a.name.split(".") for a in node.names if a.name.split(".")[0] == "compressor"]
+            found |= {parts[1] if len(parts) > 1 else "__init__" for parts in rooms}
+    return found
 
 
 def room(path: Path) -> str:
@@ -48,8 +50,15 @@ def room(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_strictly_downward(path: Path) -> None:
     own = room(path)
+    if own == "__init__":
+        return  # it imports what is asked for, when it is asked for
     for other in imports(path) - {own}:
         assert FLOORS[other] < FLOORS[own], f"{path}: {own} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_the_command_line_is_a_client_of_the_public_names_alone(path: Path) -> None:
+    assert imports(path) <= {"__init__", "cli"}
 
 
 def test_only_models_data_and_training_know_timm() -> None:
@@ -87,3 +96,46 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def modules() -> dict[str, set[str]]:
+    """Module → the package's modules that it imports when it is imported itself."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(["compressor", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        found[name] = {
+            target
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("compressor")
+            for target in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        }
+    return {name: targets & found.keys() - {"compressor"} for name, targets in found.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = modules()
+    done: set[str] = set()
+
+    def walk(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join([*trail[trail.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                walk(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def test_functions_fit_a_screen_and_modules_a_sitting() -> None:
+    long = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        if text.count("\n") > 350:
+            long.append(f"{path.name}: {text.count(chr(10))} lines")
+        if room(path) == "cli":
+            continue  # a command is a list of its options
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 60:
+                long.append(f"{path.name}: {node.name} {node.end_lineno - node.lineno + 1} lines")
+    assert not long, long

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
+from compressor.artifact import preprocessing as inputs
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, UsageError
+from compressor.modalities import DEFAULT
 
 KEY = "compressor"
 
@@ -22,16 +24,18 @@ class Metadata(BaseModel):
 
     schema_version: int = 1
     name: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     role: str = "student"
     classes: list[str] = Field(min_length=1)
     """Class names, in the order of the logits."""
-    preprocessing: Preprocessing
+    modality: str = DEFAULT
+    """What kind of thing goes in; its preprocessing is read accordingly."""
+    preprocessing: SerializeAsAny[Preprocessing]
     stem: str = "keep"
     """The stem adaptation the architecture was built with (see `student.stem` in the recipe)."""
     precision: str = "fp32"
     input: Literal["normalised", "uint8"] = "normalised"
-    """`normalised`: (batch, 3, size, size) float32; `uint8`: (batch, size, size, 3), normalised inside the graph."""
+    """`normalised`: what the model takes; `uint8`: as encoded, normalised inside the graph."""
     output: Literal["logits", "probabilities"] = "logits"
     """`probabilities`: softmax(logits / temperature), inside the graph."""
     dataset: dict[str, str | int | float | None] | None = None
@@ -47,8 +51,21 @@ class Metadata(BaseModel):
     int8: dict[str, Any] | None = None
     """What an int8 file was made for and how: target CPU, integer types, calibration, nodes left in float, accuracy."""
     macs: int | None = None
-    """Multiply–accumulate operations for one image."""
+    """Multiply–accumulate operations for one sample."""
     params: int | None = None
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _of_its_modality(cls, value: Any, info: ValidationInfo) -> Any:
+        return of_modality(value, info)
+
+
+def of_modality(value: Any, info: ValidationInfo) -> Any:
+    """A document's preprocessing as the class of the `modality` that stands before it in the document."""
+    try:
+        return inputs.parse(info.data.get("modality", DEFAULT), value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 def showable(text: str) -> bool:

@@ -1,110 +1,127 @@
-"""From an image file to the numbers a model takes; the same code for training, evaluation and the device.
+"""What goes into a model: from what a person names to the arrays that a graph takes. No torch.
 
-Only numpy and pillow.
+Each modality has one such class (`modalities.py`); what is here holds for all.
 """
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict
 
-Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
-Interpolation = Literal["nearest", "bilinear", "bicubic"]
+from compressor import modalities
 
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+Inputs = dict[str, NDArray[Any]]
+"""Named arrays, the first axis being samples: things encoded, before a model's own normalisation."""
 
 
-class Preprocessing(BaseModel):
-    """What happens to an image before a model sees it: resize the short side, crop the centre, normalise."""
+@dataclass(frozen=True, kw_only=True)
+class GraphInput:
+    """An input of an ONNX graph."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    type: str
+    """onnxruntime's spelling: `tensor(float)`."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether any noise will do: all sides are known, and no number is one of a vocabulary or a mask."""
+        known = all(isinstance(side, int) for side in self.shape[1:])
+        return known and self.type not in ("tensor(int64)", "tensor(int32)", "tensor(bool)")
+
+
+class Preprocessing(BaseModel, ABC):
+    """How things reach a model. Travels in a checkpoint's card and in the exported file's metadata."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    size: int = Field(ge=1, le=8192)
-    """Height and width of the model's input, pixels."""
-    crop_pct: float = Field(default=1.0, ge=1e-3, le=1.0)
-    """The share of the resized short side that the centre crop keeps."""
-    interpolation: Interpolation = "bilinear"
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
-    """Per-channel mean of values in 0…1."""
-    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
-    """Per-channel standard deviation of values in 0…1."""
+    modality: ClassVar[str]
+    """Its name in `modalities.MODALITIES`."""
+
+    @property
+    @abstractmethod
+    def view_key(self) -> str:
+        """Models whose keys are equal see the very same views."""
+
+    @property
+    @abstractmethod
+    def shown(self) -> str:
+        """What goes in, for a person: `64 px`."""
+
+    @abstractmethod
+    def sources(self, name: str) -> list[tuple[str, Any]]:
+        """What a person names on the command line (a file, a folder, …) as (shown, what `open` takes) each.
+
+        Raises:
+            UsageError: nothing of this modality is there.
+        """
+
+    @abstractmethod
+    def open(self, source: Any) -> Any:
+        """One thing, read. Raises OSError where it can't be."""
+
+    @abstractmethod
+    def encode(self, things: Sequence[Any]) -> Inputs:
+        """Things as arrays, as evaluation and the device see them."""
+
+    @abstractmethod
+    def feed(self, inputs: Inputs, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+        """Encoded things as the graph's inputs, in its order; a graph may take them raw (`--uint8-input`)."""
+
+    @abstractmethod
+    def example(self, batch: int, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+        """Noise that the graph takes."""
+
+    @abstractmethod
+    def contradiction(self, graph: Sequence[GraphInput]) -> str | None:
+        """What the graph's inputs say against this, as `size 32, where its graph has 64`; None for nothing."""
+
+    def facts(self) -> dict[str, int]:
+        """What a benchmark notes of the input beside it, such as its size."""
+        return {}
 
 
-def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
-    """The image at `source` as RGB, upright.
-
-    EXIF orientation is applied, transparency is laid over white, 16-bit greys are scaled to 8 bits.
-
-    Raises:
-        OSError: the file can't be read, or is no image that pillow knows, or is cut off.
-    """
-    handle = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        with Image.open(handle) as image:
-            image.load()
-            return to_rgb(image)
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # pillow's, for damaged files
-        raise OSError(f"cannot read image: {error}") from error
+def parse(modality: str, value: Any) -> Any:
+    """A document's `preprocessing` as the modality's own class; what is one already is passed on."""
+    if isinstance(value, Preprocessing):
+        return value
+    kind: type[Preprocessing] = modalities.part(modalities.modality(modality).preprocessing)
+    return kind.model_validate(value)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright, without transparency, in 8-bit RGB; an RGB image without EXIF is returned as it is."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
-        return image
-    if image.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
-        values = np.asarray(image, dtype=np.float32)
-        # 16-bit files arrive as I or I;16 and use 0…65535; smaller values are 8-bit data in a wide type.
-        scale = 257.0 if values.size and values.max() > 255 else 1.0
-        return Image.fromarray(np.clip(values / scale, 0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, rgba).convert("RGB")
-    return image.convert("RGB")
+def count(inputs: Inputs) -> int:
+    """How many samples there are."""
+    return len(next(iter(inputs.values())))
 
 
-def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resizes the short side to size / crop_pct and crops the centre.
-
-    Args:
-        image: RGB.
-
-    Returns:
-        (size, size, 3) uint8.
-    """
-    size = preprocessing.size
-    short = max(size, round(size / preprocessing.crop_pct))
-    scale = short / min(image.size)
-    width, height = (max(short, round(side * scale)) for side in image.size)
-    if (width, height) != image.size:
-        # Crop on the source first: a 10,000 × 10 panorama must not be blown up whole.
-        left, top = (width - size) / 2 / scale, (height - size) / 2 / scale
-        box = (left, top, left + size / scale, top + size / scale)
-        image = image.resize((size, size), _RESAMPLING[preprocessing.interpolation], box=_inside(box, image.size))
-        return np.asarray(image, dtype=np.uint8)
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+def taken(inputs: Inputs, which: Any) -> Inputs:
+    """Some of the samples, by slice or indices."""
+    return {name: array[which] for name, array in inputs.items()}
 
 
-def _inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """`box` clipped to the image: rounding can put an edge a hair outside."""
-    left, top, right, bottom = box
-    return max(left, 0.0), max(top, 0.0), min(right, float(size[0])), min(bottom, float(size[1]))
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """Batches put one behind the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def normalize(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """(batch, size, size, 3) uint8 → (batch, 3, size, size) float32 with the model's mean and std."""
-    mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
-    std = np.asarray(preprocessing.std, dtype=np.float32) * 255
-    return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+def filled(inputs: Inputs, size: int) -> Inputs:
+    """Exactly `size` samples: repeated from the first on where there are fewer."""
+    return {name: np.resize(array, (size, *array.shape[1:])) for name, array in inputs.items()}
+
+
+def noise(entry: GraphInput, batch: int, free: int | None = None) -> NDArray[Any]:
+    """Noise for one input; `free` stands for its sides that the graph leaves open."""
+    rng = np.random.default_rng(0)
+    sides = tuple(side if isinstance(side, int) else free or 1 for side in entry.shape[1:])
+    if entry.type == "tensor(uint8)":
+        return rng.integers(0, 256, (batch, *sides), dtype=np.uint8)
+    if entry.type == "tensor(int64)":
+        return np.zeros((batch, *sides), dtype=np.int64)
+    values = rng.standard_normal((batch, *sides), dtype=np.float32)
+    return values.astype(np.float16) if entry.type == "tensor(float16)" else values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from compressor.artifact import external, metadata, providers
 from compressor.artifact.metadata import Metadata
-from compressor.artifact.preprocessing import Preprocessing, normalize
+from compressor.artifact.preprocessing import GraphInput, Inputs, count, filled, noise, taken
 from compressor.errors import ArtifactError, ProviderError
 from compressor.packages import require
 
@@ -22,10 +23,7 @@ TINY = np.float32(1e-30)
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A loaded ONNX classifier.
-
-    `run` takes what the file takes; `logits` takes pixels and normalises them where the file doesn't.
-    """
+    """A loaded ONNX classifier: `run` takes what the graph takes, `logits` encoded things."""
 
     path: Path
     session: Any
@@ -33,79 +31,74 @@ class Artifact:
     placement: dict[str, int]
     elsewhere: dict[str, int]
     """Operators that run on another provider than the one asked for, with their numbers."""
-    input_name: str
-    input_shape: tuple[int | str | None, ...]
-    input_type: str
+    inputs: tuple[GraphInput, ...]
 
-    @cached_property  # asked for with every batch of a file that takes pixels
+    @cached_property  # asked for with every batch
     def metadata(self) -> Metadata:
         """What the file says of itself. Raises ArtifactError where it says nothing, or not what its graph is."""
         found = metadata.parse(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(self.path))
-        sides = self.input_shape[1:3] if self.takes_pixels else self.input_shape[2:4]
         classes = self.session.get_outputs()[0].shape[-1:]
-        for said, real, what in (
-            (found.preprocessing.size, [s for s in sides if isinstance(s, int)], "image size"),
-            (len(found.classes), [c for c in classes if isinstance(c, int)], "number of classes"),
-        ):
-            if any(value != said for value in real):
-                raise ArtifactError(
-                    f"{self.path} has damaged compressor metadata: {what} {said}, where its graph has {real[0]}"
-                )
+        against = found.preprocessing.contradiction(self.inputs)
+        if any(isinstance(c, int) and c != len(found.classes) for c in classes):
+            against = against or f"number of classes {len(found.classes)}, where its graph has {classes[0]}"
+        if against:
+            raise ArtifactError(f"{self.path} has damaged compressor metadata: {against}")
         return found
+
+    @property
+    def described(self) -> bool:
+        """Whether it carries the metadata that `compress export` writes."""
+        return metadata.KEY in self.session.get_modelmeta().custom_metadata_map
 
     @property
     def batch(self) -> int | None:
         """The frozen batch size, or None when the batch is dynamic."""
-        first = self.input_shape[0] if self.input_shape else None
+        shape = self.inputs[0].shape
+        first = shape[0] if shape else None
         return first if isinstance(first, int) else None
 
-    @property
-    def takes_pixels(self) -> bool:
-        """Whether normalisation and softmax are inside: (batch, size, size, 3) uint8 in, probabilities out."""
-        return self.input_type == "tensor(uint8)"
+    def example(self, batch: int) -> tuple[NDArray[Any], ...]:
+        """Noise that `run` takes, with the file's own batch where it fixes it.
 
-    def feed(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[Any]:
-        """(batch, size, size, 3) uint8 → what `run` takes."""
-        return pixels if self.takes_pixels else normalize(pixels, preprocessing)
+        Where the graph says enough, the file's modality need not be known here: the benchmark's child is a bare one.
+        """
+        batch = self.batch or batch
+        if self.described and not all(entry.plain for entry in self.inputs):
+            return self.metadata.preprocessing.example(batch, self.inputs)
+        return tuple(noise(entry, batch) for entry in self.inputs)
 
-    def example(self, batch: int, size: int) -> NDArray[Any]:
-        """Noise that `run` takes, with the file's own batch and sides where it fixes them."""
-        rng = np.random.default_rng(0)
-        height, width = (
-            side if isinstance(side, int) else size
-            for side in (self.input_shape[1:3] if self.takes_pixels else self.input_shape[2:4])
-        )
-        if self.takes_pixels:
-            return rng.integers(0, 256, (self.batch or batch, height, width, 3), dtype=np.uint8)
-        images = rng.standard_normal((self.batch or batch, 3, height, width), dtype=np.float32)
-        return images.astype(np.float16) if self.input_type == "tensor(float16)" else images
+    def named(self, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Arrays in the graph's order by its inputs' names, as onnxruntime wants them."""
+        return {entry.name: array for entry, array in zip(self.inputs, arrays, strict=True)}
 
-    def run(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """What the file itself gives, float32: logits for (batch, 3, size, size) float32, or probabilities for pixels."""
-        if not self.takes_pixels:
-            images = images.astype(np.float16 if self.input_type == "tensor(float16)" else np.float32, copy=False)
+    def run(self, arrays: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """What the file itself gives for its inputs, float32: logits or probabilities."""
         try:
-            return np.asarray(self.session.run(None, {self.input_name: images})[0], dtype=np.float32)
+            return np.asarray(self.session.run(None, self.named(arrays))[0], dtype=np.float32)
         except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
             raise ArtifactError(f"{self.path} fails when run: {_first_line(error)}") from error
 
-    def logits(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-        """(batch, size, size, 3) uint8 → (batch, classes) float32 logits; a frozen batch is fed piecewise.
+    def feed(self, inputs: Inputs) -> tuple[NDArray[Any], ...]:
+        """Encoded things as `run` takes them."""
+        return self.metadata.preprocessing.feed(inputs, self.inputs)
+
+    def logits(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Encoded things → (rows, classes) float32 logits; a frozen batch is fed piecewise.
 
         Of probabilities the logarithm times the temperature they were made with: logits but for a constant per
-        image, which no softmax sees.
+        row, which no softmax sees.
         """
-        images = self.feed(pixels, preprocessing)
-        if self.batch is None or self.batch == len(images):
-            given = self.run(images)
+        samples = count(inputs)
+        if self.batch is None or self.batch == samples:
+            given = self.run(self.feed(inputs))
         else:
             parts = []
-            for start in range(0, len(images), self.batch):
-                part = images[start : start + self.batch]
-                full = np.resize(part, (self.batch, *part.shape[1:]))  # repeats images to fill the last batch
-                parts.append(self.run(full)[: len(part)])
+            for start in range(0, samples, self.batch):
+                part = taken(inputs, slice(start, start + self.batch))
+                answer = self.run(self.feed(filled(part, self.batch)))
+                parts.append(answer[: len(answer) * count(part) // self.batch])
             given = np.concatenate(parts)
-        if not self.takes_pixels:
+        if self.metadata.output == "logits":
             return given
         scaled: NDArray[np.float32] = np.log(np.maximum(given, TINY)) * np.float32(self.metadata.temperature or 1.0)
         return scaled
@@ -155,16 +148,13 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None,
         )
     counts = providers.placement(session)
     providers.check_placement(counts, wanted, str(path))
-    entry = session.get_inputs()[0]
     return Artifact(
         path=path,
         session=session,
         provider=wanted,
         placement=counts,
         elsewhere=providers.elsewhere(session, wanted),
-        input_name=entry.name,
-        input_shape=tuple(entry.shape),
-        input_type=entry.type,
+        inputs=tuple(GraphInput(name=e.name, shape=tuple(e.shape), type=e.type) for e in session.get_inputs()),
     )
 
 
@@ -173,7 +163,8 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDAr
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     exp = np.exp(scaled)
-    return exp / exp.sum(axis=-1, keepdims=True)
+    probabilities: NDArray[np.float64] = exp / exp.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _first_line(error: Exception) -> str:

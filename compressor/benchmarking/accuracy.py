@@ -1,4 +1,4 @@
-"""Accuracy beside speed: what each measured file says of the same test images, compared sample by sample."""
+"""Accuracy beside speed: what each measured file says of the same test samples, compared sample by sample."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def against(own: Predictions, other: Predictions) -> Against | None:
 
 
 def pack(bits: NDArray[np.bool_]) -> str:
-    """(n,) truths as base64: 1.7 KB for 10,000 images."""
+    """(n,) truths as base64: 1.7 KB for 10,000 samples."""
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.artifact import session
+from compressor.artifact.preprocessing import count
 from compressor.benchmarking import contention, gpu
 from compressor.errors import CompressorError
 
@@ -34,7 +35,7 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
     On a GPU the samples are of calls on tensors that are there already; `with_copies_ms` is the call with copies.
 
     Args:
-        request: `file`, `provider`, `batch`, `threads`, `size` (pixels), `warmup_seconds`.
+        request: `file`, `provider`, `batch`, `threads`, `warmup_seconds`.
         turns: seconds of each turn, as they come.
         tell: is told the number of samples, before the first turn and after each.
     """
@@ -45,7 +46,7 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
     memory_loaded = peak_rss_mb()
-    feed = {artifact.input_name: artifact.example(request["batch"], request["size"])}
+    feed = artifact.named(artifact.example(request["batch"]))
     bound = artifact.provider in gpu.BOUND
     run = gpu.bound_run(artifact, feed) if bound else functools.partial(artifact.session.run, None, feed)
     started = time.perf_counter()
@@ -71,7 +72,7 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
         "placement": artifact.placement,
         "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
-        "batch": len(feed[artifact.input_name]),
+        "batch": count(feed),
         "contention": asdict(seen),
         "noisy": seen.noisy,
         "with_copies_ms": gpu.with_copies(artifact, feed) if bound else None,

@@ -36,13 +36,13 @@ class Measured(Document):
     provider: str | None = None
     """Execution provider by short name."""
     batch: int = 1
-    """Images per call."""
+    """Samples per call."""
     contention: Seen | None = None
     """What happened meanwhile."""
     noisy: bool | None = None
     """Null where it can't be told."""
     with_copies_ms: float | None = None
-    """On a GPU: a call that copies the images there and the logits back."""
+    """On a GPU: a call that copies the inputs there and the logits back."""
     gpu_memory_mb: float | None = None
     """The process's memory on the GPU, MB; null without one."""
     gpu_clock_mhz: float | None = None
@@ -95,7 +95,7 @@ class Timed(Document):
     threads: int
     """Intra-op threads."""
     batch: int
-    """Images per call."""
+    """Samples per call."""
     samples: int
     """Timed calls, over all processes."""
     processes: int | None = None
@@ -109,7 +109,7 @@ class Timed(Document):
     p50_interval_ms: tuple[float, float] | None = None
     """95 %, over processes; null for a single one."""
     throughput: float | None = None
-    """Images per second."""
+    """Samples per second."""
     load_ms: float | None = None
     """From the file to a session."""
     first_run_ms: float | None = None
@@ -119,7 +119,7 @@ class Timed(Document):
     peak_rss_mb: float | None = None
     """Peak resident memory in all, MB (10⁶ bytes)."""
     with_copies_ms: float | None = None
-    """On a GPU: a call that copies the images there and the logits back."""
+    """On a GPU: a call that copies the inputs there and the logits back."""
     gpu_memory_mb: float | None = None
     """The process's memory on the GPU, MB; null without one."""
     gpu_clock_mhz: float | None = None
@@ -170,10 +170,10 @@ class Against(Document):
 
 
 class Accuracy(Document):
-    """What a measured file says of the test images."""
+    """What a measured file says of the test split."""
 
     samples: int
-    """Test images."""
+    """Test rows."""
     top1: float
     """Share of samples whose class is named first."""
     top5: float
@@ -189,7 +189,7 @@ class Accuracy(Document):
     right: str
     """One bit per sample, whether it was classified rightly: base64."""
     data: str
-    """Fingerprint of the images, and the split."""
+    """Fingerprint of the data, and the split."""
     teacher: Against | None = None
     """Beside the teacher; null for the teacher itself."""
     fp32: Against | None = None
@@ -204,19 +204,19 @@ class ModelFacts(Document):
     batch: int | None = None
     """Null where it takes any."""
     name: str | None = None
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     role: str | None = None
     """teacher, student, …; `sketch` has random weights."""
     precision: str | None = None
     """fp32, fp16 or int8."""
     macs: int | None = None
-    """Multiply–accumulate operations for one image."""
+    """Multiply–accumulate operations for one sample."""
     params: int | None = None
     """Parameters."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
-    size: int
-    """Pixels of its input."""
+    size: int | None = None
+    """Of its input, in its modality's measure."""
     accuracy: Accuracy | None = None
     """Null where it was not measured."""
 

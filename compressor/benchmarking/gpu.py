@@ -33,7 +33,7 @@ def bound_run(artifact: Artifact, feed: dict[str, Any]) -> Any:
 
 
 def with_copies(artifact: Artifact, feed: dict[str, Any], count: int = 64) -> float:
-    """Median ms of a call that copies the images to the device and the logits back."""
+    """Median ms of a call that copies the inputs to the device and the logits back."""
     times = []
     for _ in range(count):
         started = time.perf_counter()

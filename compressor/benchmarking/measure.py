@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compressor.artifact import metadata, providers
+from compressor.artifact import providers
 from compressor.artifact.session import Artifact, load
 from compressor.benchmarking import compare, host, rows
 from compressor.benchmarking.config import BenchmarkConfig
@@ -39,30 +39,30 @@ class Cell:
     provider: str
     batch: int
     threads: int
-    size: int
 
 
 def describe(files: dict[str, Path]) -> dict[str, ModelFacts]:
     """What each file (by label) says of itself.
 
-    A file without the metadata that `compress export` writes is measured all the same, when its input says its size.
+    A file without the metadata that `compress export` writes is measured all the same, when its inputs say their sizes.
 
     Raises:
-        ArtifactError: a file that can't be loaded, or whose input size is unknown.
+        ArtifactError: a file that can't be loaded, or whose inputs' sizes are unknown.
     """
     return {label: _describe(load(file)) for label, file in files.items()}
 
 
 def _describe(artifact: Artifact) -> ModelFacts:
     own, batch = artifact.path.stat().st_size, artifact.batch
-    shape = artifact.input_shape
-    foreign = metadata.KEY not in artifact.session.get_modelmeta().custom_metadata_map
-    if foreign and len(shape) == 4 and all(isinstance(side, int) for side in shape[2:]):
-        return ModelFacts(bytes=own, batch=batch, size=int(shape[3]))  # type: ignore[arg-type]  # numbers, as just seen
+    sides = [side for entry in artifact.inputs for side in entry.shape[1:]]
+    known = [side for side in sides if isinstance(side, int)]
+    if not artifact.described and sides and known == sides:
+        size = known[1] if len(known) == 3 else None  # a side of images, whether channels come first or last
+        return ModelFacts(bytes=own, batch=batch, size=size)
     about = artifact.metadata
     return ModelFacts(
         bytes=own, batch=batch, name=about.name, role=about.role, precision=about.precision, macs=about.macs,
-        params=about.params, temperature=about.temperature, size=about.preprocessing.size,
+        params=about.params, temperature=about.temperature, size=about.preprocessing.facts().get("size"),
     )  # fmt: skip
 
 
@@ -84,8 +84,7 @@ def cells(files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, Mode
         frozen = facts[label].batch
         combinations = itertools.product(chosen, [frozen] if frozen else config.batches, config.threads)
         for provider, batch, threads in combinations:
-            size = facts[label].size
-            found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads, size=size))
+            found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads))
     return found
 
 
@@ -268,7 +267,7 @@ class Child:
         self.cell = cell
         self.config = config
         self.samples, self.seconds = 0, 0.0
-        keys = ("provider", "batch", "threads", "size")
+        keys = ("provider", "batch", "threads")
         request = {"file": str(cell.file), "warmup_seconds": config.warmup_seconds}
         request |= {key: getattr(cell, key) for key in keys}
         own = [sys.executable, "-m", "compressor.benchmarking.child", json.dumps(request)]

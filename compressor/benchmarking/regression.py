@@ -45,7 +45,7 @@ def check(old: Benchmark, new: Benchmark) -> Findings:
 
     Latency and memory are compared per file × provider × batch × threads on the same machine alone, by Welch's
     interval over processes (worse: `slower`, as `compare` decides it); size beyond `GROWTH`; accuracy paired by
-    McNemar on the same images (p < 0.05), else by the interval of two proportions.
+    McNemar on the same samples (p < 0.05), else by the interval of two proportions.
 
     Raises:
         UsageError: the two have nothing in common.
@@ -120,10 +120,10 @@ def _accuracy(old: Accuracy, new: Accuracy) -> str | None:
         n = old.samples
         seen = gain(accuracy.unpack(new.right, n), accuracy.unpack(old.right, n))
         worse = seen.top1_gain < 0 and seen.mcnemar_p < SIGNIFICANT
-        return f"{change}, McNemar's p {seen.mcnemar_p:.2g} on {n} images" if worse else None
+        return f"{change}, McNemar's p {seen.mcnemar_p:.2g} on {n} samples" if worse else None
     error = math.sqrt(sum(m.top1 * (1 - m.top1) / m.samples for m in (old, new)))
     worse = new.top1 - old.top1 + NORMAL * error < 0
-    return f"{change}, on different images" if worse else None
+    return f"{change}, on different samples" if worse else None
 
 
 def _key(row: Row) -> tuple[str, str, int, int]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import typer
 
 from compressor import __version__
-from compressor.cli import artifacts, distill, machine, tune
+from compressor.cli.benchmark import benchmark
+from compressor.cli.cache import cache
+from compressor.cli.distill import distill
+from compressor.cli.doctor import doctor
+from compressor.cli.evaluate import evaluate
+from compressor.cli.export import export
+from compressor.cli.models import models
+from compressor.cli.predict import predict
+from compressor.cli.report import report
+from compressor.cli.tune import tune
 
 app = typer.Typer(
     name="compress",
@@ -16,16 +25,11 @@ app = typer.Typer(
     help="Turn a large, accurate teacher into a small, fast, deployable student, and prove what it did.",
 )
 
-app.command("distill")(distill.distill)
-app.command("export")(distill.export)
-app.command("benchmark")(artifacts.benchmark)
-app.command("evaluate")(artifacts.evaluate)
-app.command("predict")(artifacts.predict)
-app.command("tune")(tune.tune)
-app.command("report")(artifacts.report)
-app.add_typer(machine.cache, name="cache")
-app.command("models")(machine.models)
-app.command("doctor")(machine.doctor)
+for command in (distill, export, benchmark, evaluate, predict, tune, report):
+    app.command(command.__name__)(command)
+app.add_typer(cache, name="cache")
+app.command("models")(models)
+app.command("doctor")(doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees: progress bars on a terminal, plain lines elsewhere, errors in one to three lines.
+"""What a person sees of a command: results on stdout, errors in one to three lines and an exit code.
 
 With `--json` stdout carries one JSON document and everything else goes to stderr.
 """
@@ -8,146 +8,77 @@ from __future__ import annotations
 import functools
 import json
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from compressor.errors import CompressorError
-from compressor.files import finite
-from compressor.progress import Bar
+from compressor import CompressorError
 
 if TYPE_CHECKING:
-    from compressor.reporting.screen import Block
-
-JsonOption = typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")
-QuietOption = typer.Option("--quiet", "-q", help="Print results and errors alone.")
-VerboseOption = typer.Option("--verbose", help="Show library warnings, and a traceback with an error.")
+    from compressor import Progress
 
 INTERRUPTED = 130
 
 
-def escape(text: str) -> str:
-    """`text` with rich's markup made plain."""
-    from rich.markup import escape as rich_escape
+class Result(Protocol):
+    """What every function of the API gives."""
 
-    return rich_escape(text)
+    def blocks(self) -> Sequence[Any]:
+        """Tables and lines."""
+
+    def plain(self) -> Any:
+        """The document."""
 
 
 class Console:
-    """A `Progress` for people."""
+    """Where a command's result goes."""
 
     def __init__(self, *, json_output: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.json_output = json_output
         self.quiet = quiet
-        from rich.console import Console as Rich  # here, not above: `--help` need not pay for it
-
-        self.err = Rich(stderr=True, highlight=False, soft_wrap=True)
-        self.out = Rich(stderr=json_output, highlight=False, soft_wrap=True)
-        self._live: Any = None
         if not verbose:
             warnings.simplefilter("ignore")
 
-    def say(self, message: str) -> None:
-        """A line on stderr, above a running bar."""
-        if not self.quiet:
-            (self._live.console if self._live else self.err).print(escape(message))
+    @property
+    def progress(self) -> Progress | None:
+        """None lets the API choose what fits the surroundings."""
+        from compressor import Silent
 
-    @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Bar]:
-        """A bar with the time left on a terminal; a line every ten seconds elsewhere."""
-        if self.quiet:
-            yield _Lines(self, label, total, every=float("inf"))
-        elif not self.err.is_terminal:
-            yield _Lines(self, label, total, every=10.0)
-        else:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        return Silent() if self.quiet else None
 
-            live = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=self.err,
-                transient=True,
-            )
-            with live:
-                self._live = live
-                task = live.add_task(escape(label), total=total, note="")
-                try:
-                    yield _Live(live, task)
-                finally:
-                    self._live = None
+    def show(self, result: Result, blocks: Sequence[Any] | None = None) -> None:
+        """The result's tables and lines (or those given instead), or its document with `--json`."""
+        from rich.console import Console as Rich  # here, not above: `--help` need not pay for it
+        from rich.markup import escape
 
-    def show(self, blocks: Sequence[Block]) -> None:
-        """A result on stdout."""
-        for block in blocks:
+        out = Rich(stderr=self.json_output, highlight=False, soft_wrap=True)
+        for block in result.blocks() if blocks is None else blocks:
             if isinstance(block, str):
-                self.result(block)
+                out.print(escape(block))
             else:
-                self.table(block.header, block.lines)
-
-    def table(self, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
-        """A result on stdout; not cut off where it is no terminal."""
-        from rich.console import Console as Rich
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for i, name in enumerate(header):
-            table.add_column(escape(name), overflow="fold", no_wrap=i == 0)
-        for line in lines:
-            table.add_row(*(escape(cell) for cell in line))
-        if self.out.is_terminal:
-            self.out.print(table)
-        else:
-            Rich(file=self.out.file, highlight=False, width=200).print(table)
-
-    def result(self, text: str) -> None:
-        """A line of a result on stdout."""
-        self.out.print(escape(text))
-
-    def document(self, value: Any) -> None:
-        """The one JSON document of `--json`."""
+                _print_table(out, block.header, block.lines)
         if self.json_output:
-            print(json.dumps(finite(value), indent=2))
+            print(json.dumps(result.plain(), indent=2))
 
 
-class _Lines:
-    """A bar without a terminal: plain lines, not too many."""
+def _print_table(out: Any, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
+    """Not cut off where it is no terminal."""
+    from rich.console import Console as Rich
+    from rich.markup import escape
+    from rich.table import Table
 
-    def __init__(self, console: Console, label: str, total: int, *, every: float) -> None:
-        self.console, self.label, self.total, self.every = console, label, total, every
-        self.done = self.first = 0
-        self.started = self.last = time.monotonic()
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self.done += steps
-        now = time.monotonic()
-        if now - self.last >= self.every and self.done > self.first:
-            self.last = now
-            left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
-            self.console.say(f"{self.label} · {self.done}/{self.total} · {note} · {left:.0f} s left")
-
-    def skip(self, steps: int) -> None:
-        self.done += steps
-        self.first = self.done
-
-
-class _Live:
-    def __init__(self, live: Any, task: Any) -> None:
-        self.live, self.task = live, task
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self.live.update(self.task, advance=steps, note=escape(note))
-
-    def skip(self, steps: int) -> None:
-        self.live.update(self.task, completed=steps)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(escape(name), overflow="fold", no_wrap=i == 0)
+    for line in lines:
+        table.add_row(*(escape(cell) for cell in line))
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Rich(file=out.file, highlight=False, width=200).print(table)
 
 
 def edge(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,16 +1,34 @@
-"""Options that several commands share, and how their texts are read."""
+"""Options that several commands share, each said once."""
 
 from __future__ import annotations
 
-from compressor.errors import UsageError
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Teacher = Annotated[str | None, typer.Option(help="timm name, hf-hub:…, checkpoint, or an earlier run's folder.")]
+Student = Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")]
+Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")]
+Assistants = Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of every stage.")]
+Limit = Annotated[int | None, typer.Option(help="At most this many samples per split, for a try.")]
+Seed = Annotated[int | None, typer.Option(help="Initialisation and order.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any recipe value: stage.objective.kd.temperature=2.")
+]
+Name = Annotated[str | None, typer.Option(help="The run folder's name in runs/.")]
+Resume = Annotated[str | None, typer.Option(help="Continue what was stopped: runs/NAME.")]
+Provider = Annotated[str, typer.Option(help="Execution provider for ONNX files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show library warnings, and a traceback with an error.")]
 
 
-def numbers(text: str, option: str) -> list[int]:
-    """`1,8` → [1, 8]. Raises UsageError."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or min(found) < 1:
-        raise UsageError(f"{option} '{text}': give whole numbers from 1, separated by commas, such as 1,8")
-    return found
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["compress", *sys.argv[1:]])

@@ -1,38 +1,51 @@
-"""`compress tune`: the objective's temperatures and weights, searched on validation."""
+"""`compress tune`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from compressor.cli.console import Console, JsonOption, QuietOption, VerboseOption, edge
-from compressor.cli.distill import names
+import compressor
+from compressor.cli.console import Console, edge
+from compressor.cli.options import (
+    Assistants,
+    Data,
+    Device,
+    Epochs,
+    Json,
+    Limit,
+    Name,
+    Quiet,
+    RecipeFile,
+    Resume,
+    Seed,
+    Settings,
+    Student,
+    Teacher,
+    Verbose,
+    typed,
+)
 
 
 @edge
 def tune(
-    teacher: Annotated[
-        str | None, typer.Option(help="timm name, hf-hub:…, checkpoint, or an earlier run's folder.")
-    ] = None,
-    student: Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")] = None,
-    data: Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe (YAML) whose objective is searched around.")] = None,
-    assistants: Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")] = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    data: Data = None,
+    recipe: RecipeFile = None,
+    assistants: Assistants = None,
     trials: Annotated[int, typer.Option(min=1, help="Trainings of the student in all; hopeless ones stop early.")] = 20,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of every stage.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most this many samples per split, for a try.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Initialisation, order and the search itself.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any recipe value: stage.objective.dist.weight=2.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The run folder's name in runs/.")] = None,
-    resume: Annotated[str | None, typer.Option(help="Continue a search, also with more trials: runs/NAME.")] = None,
-    json_output: Annotated[bool, JsonOption] = False,
-    quiet: Annotated[bool, QuietOption] = False,
-    verbose: Annotated[bool, VerboseOption] = False,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    name: Name = None,
+    resume: Resume = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Search temperature and weights on validation; write a recipe with what was found.
 
@@ -47,28 +60,11 @@ def tune(
 
         compress distill --recipe runs/NAME/tuned.yaml
     """
-    from compressor.packages import require
-
-    require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
-    from compressor import runfolder
-    from compressor.reporting import screen
-    from compressor.workflows import plan as planning
-    from compressor.workflows import tune as tuning
-
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    given: dict[str, Any] = {
-        "teacher.model": teacher, "student.model": student, "data.source": data, "assistants": names(assistants),
-        "stage.epochs": epochs, "data.limit": limit, "seed": seed,
-    }  # fmt: skip
-    accelerator = planning.accelerator(device)
-    chosen, run = planning.choose(recipe, given, settings, resume, search=True)
-    planned = planning.plan(chosen, console)
-    run = run or runfolder.create(name or f"{planning.run_name(planned)}-tune")
-    console.say(f"run folder: {run.path}")
-    try:
-        found = tuning.tune(planned, run, trials, accelerator, console)
-    except KeyboardInterrupt:
-        console.say(f"stopped; continue with: compress tune --resume {run.path} --trials {trials}")
-        raise
-    console.show(screen.tuning(found))
-    console.document(found)
+    console.show(
+        compressor.tune(
+            teacher=teacher, student=student, data=data, recipe=recipe, assistants=assistants, trials=trials,
+            epochs=epochs, limit=limit, seed=seed, device=device, settings=settings, name=name, resume=resume,
+            progress=console.progress, command=typed(),
+        )
+    )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Where images come from and how they reach a model: sources, splits, views, loaders."""
+"""Where samples come from and how they reach a model: sources, splits, views, loaders."""

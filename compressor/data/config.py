@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,12 +31,12 @@ class AugmentConfig(BaseModel):
 
 
 class DataConfig(BaseModel):
-    """The images, how they are split, and what a view of one looks like."""
+    """The data, how they are split, and what a view of one looks like."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = "digits"
-    """`digits` (embedded, 1,797 handwritten digits) or the path of an image folder."""
+    """`digits` (embedded, 1,797 handwritten digits) or a path: a folder of images, or what another modality reads."""
     seed: int = 0
     """Fixes the splits and the views; part of every fingerprint."""
     image_size: int | Literal["auto"] = "auto"
@@ -47,9 +47,9 @@ class DataConfig(BaseModel):
     test: float = Field(default=0.2, gt=0, lt=0.5)
     """Share held out for the report, where the folder has no test split of its own."""
     unlabeled: str | None = None
-    """A folder of images without labels, at any depth: only the teacher speaks to them (pseudo-labelling)."""
+    """Samples without labels, of images a folder, at any depth: only the teacher speaks to them (pseudo-labelling)."""
     unlabeled_confidence: float = Field(default=0.0, ge=0, lt=1)
-    """Unlabelled images of which the teacher is less sure than this (calibrated top probability) are left out."""
+    """Unlabelled samples of which the teacher is less sure than this (calibrated top probability) are left out."""
     limit: int | None = Field(default=None, ge=1)
     """Keeps at most this many samples of each split, stratified; None keeps all."""
     crop_pct: float = Field(default=1.0, gt=0, le=1)
@@ -58,6 +58,8 @@ class DataConfig(BaseModel):
     """How images are resized, in training and after."""
     augment: AugmentConfig | Literal["auto"] = "auto"
     """What a training view does; `auto` takes what suits the source (digits are never flipped)."""
+    options: dict[str, Any] = {}
+    """Settings of data that are no images; their modality checks them."""
     decoded: bool = True
     """Stores images decoded and shrunk once under `$COMPRESS_CACHE`, so that no JPEG is decoded twice."""
     decoded_limit: float = Field(default=50.0, gt=0)
@@ -65,4 +67,4 @@ class DataConfig(BaseModel):
     workers: int | Literal["auto"] = "auto"
     """Loader processes; `auto`: none on two cores or fewer, else up to eight."""
     max_unreadable: float = Field(default=0.01, ge=0, le=1)
-    """Share of unreadable images that is skipped with a warning; more is an error."""
+    """Share of unreadable samples that is skipped with a warning; more is an error."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from compressor.artifact.preprocessing import Preprocessing, to_pixels
-from compressor.data.config import AugmentConfig, DataConfig
+from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.data.config import DataConfig
 from compressor.errors import DataError
+from compressor.modalities import DEFAULT
 from compressor.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
@@ -31,65 +31,68 @@ class Source:
     classes: list[str]
     ids: list[str]
     labels: NDArray[np.int64]
-    read: Callable[[int], Image.Image]
+    """(samples,), or (samples, rows) where a sample has several supervised rows."""
+    read: Callable[[int], Any]
     content: str
+    modality: str = DEFAULT
+    setup: Any = None
+    """What the modality has settled for these data: its own object, known to its own files alone."""
     fixed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    image_size: int = 224
     epochs: int = 30
     """What `stage.epochs: auto` means for this data."""
     teacher_epochs: int = 30
     """What `teacher.epochs: null` means for this data, when the teacher has to be trained here."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
     unreadable: list[str] = field(default_factory=list)
-    in_memory: bool = False
-    """Whether `read` costs nothing: such images are not stored decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Samples and their splits, ready for use. `read(i)` gives sample i as an RGB image."""
+    """Samples and their splits, ready for use. `read(i)` gives sample i as its modality knows it."""
 
     name: str
+    modality: str
     classes: list[str]
     ids: list[str]
     labels: NDArray[np.int64]
-    read: Callable[[int], Image.Image]
+    """(samples,), or (samples, rows) where a sample has several supervised rows."""
+    read: Callable[[int], Any]
     splits: dict[str, NDArray[np.int64]]
     """Sorted indices of `train`, `validation`, `test`, of `all` labelled samples, and of `unlabeled` ones if any."""
     content: str
-    """Fingerprint of the images alone."""
+    """Fingerprint of the samples alone."""
     split_fingerprint: str
     """Fingerprint of who is in which split, before `limit`."""
     seed: int
-    image_size: int
+    setup: Any
+    """What the modality has settled for these data."""
     epochs: int
     teacher_epochs: int
-    augment: AugmentConfig
     config: DataConfig
     notes: list[str]
     unreadable: list[str]
-    in_memory: bool
-    read_for_views: Callable[[int], Image.Image]
-    """Sample → RGB image that training views are made from; may be smaller than what `read` gives."""
-    decoded_side: int | None = None
-    """Short side of stored decoded images, pixels; None where views are made from the originals."""
     unlabeled_content: str | None = None
-    """Fingerprint of the unlabelled images; None without any."""
+    """Fingerprint of the unlabelled samples; None without any."""
+
+    @property
+    def rows(self) -> int:
+        """Supervised rows per sample: 1, unless a sample has several labels."""
+        return 1 if self.labels.ndim == 1 else self.labels.shape[1]
+
+    def row_ids(self, indices: NDArray[np.int64]) -> list[str]:
+        """A name for each row of the samples: theirs, numbered where a sample has several rows."""
+        if self.rows == 1:
+            return [self.ids[i] for i in indices]
+        return [f"{self.ids[i]}#{row}" for i in indices for row in range(self.rows)]
 
     @property
     def fingerprint(self) -> str:
-        """Changes when an image, a split or the limit does."""
+        """Changes when a sample, a split or the limit does."""
         unlabeled = [self.unlabeled_content] if self.unlabeled_content else []
         return _hash([self.content, self.split_fingerprint, str(self.config.limit), *unlabeled])
 
-    @property
-    def view_fingerprint(self) -> str:
-        """Changes when the pixels that a view is made from do, the images being the same."""
-        return f"{self.config.interpolation}:{self.decoded_side or 'original'}"
-
     def split_otherwise(self, card: dict[str, Any]) -> bool:
-        """Whether what has this `card` was trained on these very images, but split in another way."""
+        """Whether what has this `card` was trained on these very samples, but split in another way."""
         return card.get("content") == self.content and card.get("split") != self.split_fingerprint
 
     def card(self) -> dict[str, str | int | float]:
@@ -111,39 +114,48 @@ class Dataset:
         added = self.splits["unlabeled"] if chosen is None else chosen
         return replace(self, splits=self.splits | {"train": np.concatenate([self.splits["train"], added])})
 
-    def pixels(
+    def spread(self, split: str, count: int, salt: str) -> NDArray[np.int64]:
+        """At most `count` samples of a split with the classes' shares kept; the same for the same `salt`."""
+        indices = self.splits[split]
+        labels = self.labels[indices] if self.rows == 1 else self.labels[indices, 0]
+        return indices[stratified(labels, count, self.seed, salt)]
+
+    def inputs(
         self, split: str, preprocessing: Preprocessing, batch_size: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """The split in order, as evaluation sees it: (indices, (batch, size, size, 3) uint8)."""
+    ) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
+        """The split in order, as evaluation sees it: (indices, encoded samples) per batch."""
         indices = self.splits[split]
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
-            yield part, np.stack([to_pixels(self.read(int(i)), preprocessing) for i in part])
+            yield part, preprocessing.encode([self.read(int(i)) for i in part])
 
     def kept(
         self, split: str, preprocessing: Preprocessing, most: int
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]] | None:
-        """The split's pixels in batches of 64, where they take at most `most` bytes; None where they take more."""
-        size = len(self.splits[split]) * preprocessing.size**2 * 3
-        return list(self.pixels(split, preprocessing, 64)) if size <= most else None
+    ) -> list[tuple[NDArray[np.int64], Inputs]] | None:
+        """The split's inputs in batches of 64, where they take at most `most` bytes; None where they take more."""
+        _, first = next(self.inputs(split, preprocessing, 1))
+        size = len(self.splits[split]) * sum(array.nbytes for array in first.values())
+        return list(self.inputs(split, preprocessing, 64)) if size <= most else None
 
 
 def build(source: Source, config: DataConfig) -> Dataset:
     """Splits a source, applies the limit, and fingerprints the outcome.
 
     Raises:
-        DataError: too few images for three splits.
+        DataError: too few samples for three splits.
     """
-    splits = split(source.labels, source.fixed, config)
+    strata = source.labels if source.labels.ndim == 1 else source.labels[:, 0]
+    splits = split(strata, source.fixed, config)
     held = {name: [source.ids[i] for i in indices] for name, indices in splits.items()}
     split_fingerprint = _hash([f"{name}:{i}" for name in SPLITS for i in held[name]])
     if config.limit is not None:
         splits = {
-            name: indices[stratified(source.labels[indices], config.limit, config.seed, "limit", name)]
+            name: indices[stratified(strata[indices], config.limit, config.seed, "limit", name)]
             for name, indices in splits.items()
         }
     return Dataset(
         name=source.name,
+        modality=source.modality,
         classes=source.classes,
         ids=source.ids,
         labels=source.labels,
@@ -152,15 +164,12 @@ def build(source: Source, config: DataConfig) -> Dataset:
         content=source.content,
         split_fingerprint=split_fingerprint,
         seed=config.seed,
-        image_size=source.image_size if config.image_size == "auto" else config.image_size,
+        setup=source.setup,
         epochs=source.epochs,
         teacher_epochs=source.teacher_epochs,
-        augment=source.augment if config.augment == "auto" else config.augment,
         config=config,
         notes=source.notes,
         unreadable=source.unreadable,
-        in_memory=source.in_memory,
-        read_for_views=source.read,
     )
 
 
@@ -174,7 +183,7 @@ def split(
         if name in splits:
             continue
         whole = len(fixed["train"]) if fixed else len(labels)
-        # Of few images a class each split still gets one of every class.
+        # Of few samples a class each split still gets one of every class.
         taken = stratified(labels[rest], max(round(whole * share), len(set(labels[rest]))), config.seed, name)
         splits[name] = rest[taken]
         rest = np.delete(rest, taken)
@@ -183,8 +192,8 @@ def split(
         missing = set(labels.tolist()) - set(labels[splits[name]].tolist())
         if missing:
             raise DataError(
-                f"too few images to split: {name} gets none of {len(missing)} class(es).\n"
-                f"Each class needs at least 3 images ({len(labels)} images in all), "
+                f"too few samples to split: {name} gets none of {len(missing)} class(es).\n"
+                f"Each class needs at least 3 samples ({len(labels)} in all), "
                 "or give the splits as folders train/, val/ and test/."
             )
     return {name: np.sort(splits[name]) for name in SPLITS}

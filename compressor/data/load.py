@@ -1,33 +1,36 @@
-"""From what a recipe says to a dataset. A new kind of data is one function and one line in `SOURCES`."""
+"""From what a recipe says to a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from compressor.data.config import DataConfig
-from compressor.data.dataset import Dataset, Source, build
-from compressor.data.digits import read_digits
-from compressor.data.folder import read_folder
-from compressor.data.unlabeled import add_unlabeled
-from compressor.errors import DataError, nearest
+from compressor.data.dataset import Dataset, build
+from compressor.data.kind import kind_of
+from compressor.modalities import DEFAULT, MODALITIES
 from compressor.progress import Progress, Silent
-
-SOURCES: dict[str, Callable[[DataConfig, Progress], Source]] = {"digits": read_digits}
 
 
 def load_dataset(config: DataConfig, progress: Progress | None = None) -> Dataset:
     """The dataset that `config` describes.
 
     Raises:
-        DataError: see `read_folder` and `add_unlabeled`; or the source is neither a known name nor a folder.
+        DataError: no modality can read the source, or what it holds; see the modality's `read`.
     """
     progress = progress or Silent()
-    reader = SOURCES.get(config.source)
-    if reader is None:
-        close = nearest(config.source, SOURCES)
-        if close and not Path(config.source).expanduser().exists():
-            raise DataError(f"unknown data '{config.source}'; did you mean '{close[0]}'? (or give a folder)")
-        reader = read_folder
-    dataset = build(reader(config, progress), config)
-    return dataset if config.unlabeled is None else add_unlabeled(dataset, Path(config.unlabeled), progress)
+    kind = kind_of(modality_of(config.source))
+    dataset = build(kind.read(config, progress), config)
+    return dataset if config.unlabeled is None else kind.add_unlabeled(dataset, Path(config.unlabeled), progress)
+
+
+def comes_along(name: str) -> bool:
+    """Whether data of this name come with the package."""
+    return any(name in kind_of(modality).embedded() for modality in MODALITIES)
+
+
+def modality_of(source: str) -> str:
+    """The modality that claims the source; the default one where none does, whose reader then says what is wrong.
+
+    The newest is asked first: the oldest takes any folder.
+    """
+    return next((name for name in reversed(MODALITIES) if kind_of(name).claims(source)), DEFAULT)

@@ -1,6 +1,6 @@
 """Files that are whole or not there: raw arrays with a checksum at their end, written once, memory-mapped.
 
-What the stores of targets and of decoded images are made of. No torch.
+What the stores of targets and of decoded data are made of. No torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The chain: which stages there are, how the teacher is got, and how one stage is run or found finished."""
+"""The chain: how a teacher is got, and how one stage is run or found finished."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,18 @@ from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint, cost
-from compressor.models.build import Architecture, build, decide_stem, preprocessing_for
+from compressor.models.architecture import Architecture
 from compressor.models.checkpoint import Card
 from compressor.models.config import TeacherConfig
-from compressor.models.names import locate
-from compressor.models.weights import head_names, initialise, load_matching, read_state
-from compressor.objectives.objective import STORABLE, needs, without_teacher
+from compressor.models.family import family_of, first_family, resolve
+from compressor.models.locate import HUB, locate
+from compressor.models.weights import build, head_names, initialise, load_matching, read_state
+from compressor.objectives.objective import STORABLE, dense, needs, without_teacher
 from compressor.progress import Progress
 from compressor.seeds import derive_seed, seed_everything
+
+KNOWS = 5
+"""Times as often right as guessing (or half of the time): a pretrained head that does better knows these classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,27 +66,13 @@ class Result:
     def as_teacher(self, *, calibrate: bool) -> FrozenTeacher:
         """The model, frozen, its logits divided by the temperature fitted on validation."""
         temperature = self.card.temperature if calibrate and self.card.temperature else 1.0
-        return FrozenTeacher(self.model(), self.card.preprocessing, temperature=temperature)
-
-
-def describe(name: str, dataset: Dataset, *, stem: str) -> tuple[Architecture, Preprocessing]:
-    """The architecture for this data and how images reach it."""
-    architecture = Architecture(
-        name=name,
-        classes=len(dataset.classes),
-        image_size=dataset.image_size,
-        stem=decide_stem(name, stem, dataset.image_size),
-    )
-    geometry = {
-        "size": dataset.image_size,
-        "crop_pct": dataset.config.crop_pct,
-        "interpolation": dataset.config.interpolation,
-    }
-    return architecture, preprocessing_for(name, **geometry)
+        return FrozenTeacher(
+            self.model(), self.card.preprocessing, temperature=temperature, architecture=self.card.architecture
+        )
 
 
 def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int) -> Start:
-    """A model by timm or hub name with its first weights; the same seed gives the same weights.
+    """A model by its family's or a hub's name with its first weights; the same seed gives the same weights.
 
     Raises:
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
@@ -90,7 +80,12 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
     if described is not None:
         _refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
-    architecture, preprocessing = describe(name, dataset, stem=stem)
+    kin = (
+        resolve(name, role=role, modality=dataset.modality)[1]
+        if not name.startswith(HUB)
+        else first_family(dataset.modality)
+    )
+    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
     return Start(
@@ -113,18 +108,16 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
         UsageError: no such model, or a weights file whose architecture nobody named.
         CheckpointError: damaged, or trained on another split of this very data.
     """
-    source = locate(config.model, role="teacher")
+    source = locate(config.model, role="teacher", modality=dataset.modality)
     if source.path is not None:
         return _teacher_from_path(source.path, dataset, seed=seed)
-    found = start(
-        source.timm_name or source.hub or "", config.init, dataset, role="teacher", stem=config.stem, seed=seed
-    )
+    found = start(source.name or source.hub or "", config.init, dataset, role="teacher", stem=config.stem, seed=seed)
     if found.origin == "scratch" or found.fresh_head:
         return found
     # The head has the right number of outputs: whether they mean these classes, only accuracy can tell.
     seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
-    if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, 5 / len(dataset.classes)):
-        return Start(**(vars(found) | {"training": "none"}))
+    if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes)):
+        return replace(found, training="none")
     return found
 
 
@@ -133,7 +126,7 @@ def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
     if dataset.split_otherwise(card.dataset):
         raise CheckpointError(
             f"{what}: trained on another split of this data (data.seed {card.dataset.get('seed')}, "
-            f"here {dataset.seed}), with test images in it.\n"
+            f"here {dataset.seed}), with test samples in it.\n"
             "Use the same data.seed and split shares, or train anew."
         )
 
@@ -147,6 +140,8 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             f"Name it: --teacher resnet50 --set teacher.init={path}"
         )
     model, card = checkpoint.load(path)
+    if card.modality != dataset.modality:
+        raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
     _refuse_seen(card, dataset, f"teacher '{path}'")
     if card.classes == dataset.classes:
         return Start(
@@ -156,7 +151,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             origin=str(path),
             training="none",
         )
-    architecture = card.architecture.model_copy(update={"classes": len(dataset.classes)})
+    architecture = card.architecture.with_classes(len(dataset.classes))
     seed_everything(derive_seed(seed, "init"))
     renewed = build(architecture)
     weights, _ = checkpoint.find(path) or (path, path)
@@ -222,25 +217,24 @@ def run_stage(
     card = Card(
         architecture=begin.architecture,
         classes=dataset.classes,
+        modality=dataset.modality,
         preprocessing=begin.preprocessing,
         role=role,
         origin=begin.origin,
         seed=seed,
         dataset=dataset.card(),
         params=cost.parameters(model),
-        macs=cost.macs(model, begin.preprocessing.size),
+        macs=cost.macs(model, family_of(model).example(begin.preprocessing, 1)),
         temperature=metrics.calibration_temperature(validation.labels, validation.logits),
         train_seconds=trained.seconds if trained else None,
-        images_per_second=trained.images_per_second if trained else None,
+        images_per_second=trained.samples_per_second if trained else None,
         validation=metrics.summary(validation.labels, validation.logits),
         top1=metrics.top_k(test.labels, test.logits, 1),
     )
-    if accelerator.is_main_process:
-        test.save(folder / "predictions.npz")
-        validation.save(folder / "validation.npz")
-        checkpoint.save(folder, model, card)
-        state.clear(folder / "state")
-    accelerator.wait_for_everyone()
+    test.save(folder / "predictions.npz")
+    validation.save(folder / "validation.npz")
+    checkpoint.save(folder, model, card)
+    state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)
 
 
@@ -265,13 +259,12 @@ def prepare_teacher(
     wanted = needs(objective)
     precision = config.targets.precision
     assert precision != "auto", "measured once per run, before the first student"
-    teacher = FrozenTeacher(teacher.model, teacher.preprocessing, temperature=teacher.temperature, precision=precision)
+    teacher = teacher.in_precision(precision)
     if not config.targets.store or not wanted or wanted - STORABLE:
         return teacher
-    dense = objective.dist is not None or bool(objective.kd and objective.kd.standardize)
-    wiring = wire(student.model, student.preprocessing.size, teacher, objective)
+    wiring = wire(student.model, student.preprocessing, teacher, objective)
     store, about = targets.describe(
-        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense,
+        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense(objective),
         attention=wiring.teacher_taps, power=wiring.power,
     )  # fmt: skip
     views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
@@ -286,15 +279,20 @@ def prepare_teacher(
 
 
 def confident(teacher: FrozenTeacher, dataset: Dataset, threshold: float, device: torch.device) -> NDArray[np.int64]:
-    """The unlabelled samples on which the teacher's calibrated top probability reaches `threshold` (0 … 1)."""
+    """The unlabelled samples on which the teacher's calibrated top probability reaches `threshold` (0 … 1).
+
+    Of several rows the least sure one decides.
+    """
     indices = dataset.splits["unlabeled"]
     if threshold == 0:
         return indices
     seen = predict_model(teacher.to(device).model, dataset, "unlabeled", teacher.preprocessing, device=device)
-    return indices[metrics.confidence(seen.logits, teacher.temperature) >= threshold]
+    sure = metrics.confidence(seen.logits, teacher.temperature).reshape(len(indices), -1).min(axis=1)
+    chosen: NDArray[np.int64] = indices[sure >= threshold]
+    return chosen
 
 
-def rehearse(
+def stage_seconds(
     begin: Start,
     dataset: Dataset,
     config: StageConfig,
@@ -305,7 +303,7 @@ def rehearse(
     accelerator: Accelerator,
 ) -> float:
     """Seconds that the stage would take, from a few real steps; the model's weights are moved by them."""
-    job = job_for(begin, config, label="rehearsal", epochs=epochs, seed=seed, teacher=teacher)
+    job = job_for(begin, config, label="estimate", epochs=epochs, seed=seed, teacher=teacher)
     return estimate_seconds(begin.model, dataset, job, accelerator)
 
 

@@ -6,20 +6,20 @@ from compressor.document import Document
 
 
 class EstimatedData(Document):
-    """The data of a planned run: numbers of images per split."""
+    """The data of a planned run: numbers of samples per split."""
 
     name: str
     """The folder's name, or `digits`."""
     classes: list[str]
     """Class names, in the order of the logits."""
     train: int
-    """Training images."""
+    """Training samples."""
     validation: int
-    """Validation images."""
+    """Validation samples."""
     test: int
-    """Test images."""
+    """Test samples."""
     unlabeled: int = 0
-    """Images without labels."""
+    """Samples without labels."""
     input: str
     """The models' input size."""
 
@@ -30,11 +30,11 @@ class EstimatedStage(Document):
     role: str
     """teacher, assistant, baseline or student."""
     model: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     weights: str
     """Where its first weights come from."""
     stem: str
-    """How the stem was adapted to small images."""
+    """How the stem was adapted to small inputs."""
     objective: str
     """Its active terms with their weights."""
     reads: list[str]
@@ -44,7 +44,7 @@ class EstimatedStage(Document):
     params: int
     """Parameters."""
     macs: int
-    """Multiply–accumulate operations for one image."""
+    """Multiply–accumulate operations for one sample."""
     epochs: int
     """0 where it needs no training."""
     seeds: int

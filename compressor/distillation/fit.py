@@ -16,18 +16,19 @@ from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.data.loaders import EpochOrder, training_loader
+from compressor.data.loaders import Batch, EpochOrder, training_loader
 from compressor.distillation import state
 from compressor.distillation.config import StageConfig
 from compressor.distillation.optim import build_ema, build_optimizer, build_schedule
 from compressor.distillation.targets import StoredTeacher
-from compressor.distillation.teacher import FrozenTeacher, Wiring, wire
+from compressor.distillation.teacher import FrozenTeacher, Wiring, on_device, wire
 from compressor.errors import CompressorError
 from compressor.evaluation.metrics import nll, top_k
 from compressor.evaluation.predictions import Batches
-from compressor.evaluation.torch_predictor import normalized, predict_model
+from compressor.evaluation.torch_predictor import predict_model
 from compressor.files import write_text
-from compressor.models.taps import Tapped
+from compressor.models.family import family_of
+from compressor.models.outputs import Outputs
 from compressor.models.weights import head_names
 from compressor.objectives.objective import Objective, Signals
 from compressor.progress import Bar, Progress
@@ -35,8 +36,8 @@ from compressor.seeds import derive_seed, seed_everything
 
 Teacher = FrozenTeacher | StoredTeacher
 
-KEPT_PIXELS = 64_000_000
-"""Bytes of validation pixels that are held in memory instead of being decoded every epoch."""
+KEPT_BYTES = 64_000_000
+"""Bytes of validation inputs that are held in memory instead of being read anew every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,21 @@ class Fitted:
 
     model: nn.Module
     seconds: float
-    images_per_second: float
+    samples_per_second: float
+
+
+class Tapped(nn.Module):
+    """A model whose forward gives `Outputs`."""
+
+    def __init__(self, model: nn.Module, *, embedding: bool = False, taps: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.model = model
+        self.embedding = embedding
+        self.taps = taps
+
+    def forward(self, *prepared: Tensor) -> Outputs:
+        """What the family prepares → logits, and what else was asked for."""
+        return family_of(self.model).forward(self.model, prepared, embedding=self.embedding, taps=self.taps)
 
 
 @dataclass(kw_only=True)
@@ -71,6 +86,7 @@ class _Run:
 
     job: Job
     accelerator: Accelerator
+    model: nn.Module
     student: nn.Module
     objective: Objective
     wiring: Wiring
@@ -102,11 +118,11 @@ def fit(
     device = accelerator.device
     run, loader, order = _prepare(model, dataset, job, accelerator)
     kept = {"model": model, "objective": run.objective} | ({"ema": run.ema} if run.ema else {})
-    done = state.load(folder / "state", kept, run.optimizer)
+    done = state.load(folder / "state", kept, run.optimizer, run.scaler)
     seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
     _truncate(folder / "metrics.jsonl", first)
     saved = time.monotonic()
-    validation = dataset.kept("validation", job.preprocessing, KEPT_PIXELS)
+    validation = dataset.kept("validation", job.preprocessing, KEPT_BYTES)
     with progress.bar(job.label, job.epochs * len(order)) as bar:
         bar.skip(first * len(order))
         for epoch in range(first, job.epochs):
@@ -115,18 +131,18 @@ def fit(
             seconds += time.monotonic() - started
             averaged = run.ema.module if run.ema else model
             record |= _validate(averaged, dataset, job, device, validation)  # type: ignore[arg-type]
-            _append(folder / "metrics.jsonl", record, accelerator)
+            _append(folder / "metrics.jsonl", record)
             progress.say(_line(job, record))
             if watch is not None:
                 watch(record)
-            if time.monotonic() - saved > state.SECONDS_BETWEEN and accelerator.is_main_process:
+            if time.monotonic() - saved > state.SECONDS_BETWEEN:
                 reached = state.Progressed(epoch=epoch + 1, seconds=seconds)
-                state.save(folder / "state", kept, run.optimizer, reached)
+                state.save(folder / "state", kept, run.optimizer, run.scaler, reached)
                 saved = time.monotonic()
     if run.ema is not None:
         model.load_state_dict(run.ema.module.state_dict())  # type: ignore[union-attr]
-    images = job.epochs * len(order) * order.batch_size * accelerator.num_processes
-    return Fitted(model=model.eval(), seconds=seconds, images_per_second=images / seconds if seconds else 0.0)
+    seen = job.epochs * len(order) * order.batch_size
+    return Fitted(model=model.eval(), seconds=seconds, samples_per_second=seen / seconds if seconds else 0.0)
 
 
 def _prepare(
@@ -137,28 +153,25 @@ def _prepare(
     if job.teacher is not None:
         job.teacher.to(device)
     seed_everything(derive_seed(job.seed, "regressors"))
-    wiring = wire(model, job.preprocessing.size, job.teacher, job.config.objective)
+    wiring = wire(model, job.preprocessing, job.teacher, job.config.objective)
     objective = Objective(job.config.objective, wiring.widths).to(device)
-    sizes = {job.preprocessing.size} | ({job.teacher.view_size} if job.teacher and job.teacher.view_size else set())
+    asked = job.teacher.wants if job.teacher else None
     views = job.config.targets.views
     loader, order = training_loader(
         dataset,
-        sizes=tuple(sorted(sizes)),
+        preprocessings=[job.preprocessing, *([asked] if asked else [])],
         batch_size=job.config.batch_size,
         seed=job.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         views=None if views == "all" else views,
         pin_memory=device.type == "cuda",
     )
     student: nn.Module = Tapped(model, embedding=wiring.embedding, taps=wiring.student_taps)
-    if accelerator.num_processes > 1:
-        student = accelerator.prepare_model(student)
     optimizer = build_optimizer(model, objective, job.config.optimizer, finetuning=job.finetuning)
     precision = autocast_dtype(job.config.precision, device)
     run = _Run(
         job=job,
         accelerator=accelerator,
+        model=model,
         student=student,
         objective=objective,
         wiring=wiring,
@@ -184,7 +197,7 @@ def estimate_seconds(
         times.append(time.monotonic() - mark)
         mark = time.monotonic()
     step = min(times[1:] or times)
-    # An image that is only looked at costs a third of one that is trained on.
+    # A sample that is only looked at costs a third of one that is trained on.
     validation = len(dataset.splits["validation"]) / order.batch_size * step / 3
     return job.epochs * (len(order) * step + validation)
 
@@ -202,7 +215,7 @@ def _epoch(
 ) -> dict[str, Any]:
     job = run.job
     order.epoch = epoch
-    seed_everything(derive_seed(job.seed, "epoch", epoch, run.accelerator.process_index))
+    seed_everything(derive_seed(job.seed, "epoch", epoch, 0))
     run.student.train()
     _freeze_body(model, epoch < job.epochs * job.config.head_epochs and job.fresh_head)
     sums: dict[str, Tensor] = {}
@@ -233,22 +246,23 @@ def _epoch(
     }
 
 
-def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float) -> dict[str, Tensor]:
+def _step(run: _Run, batch: Batch, position: int, *, progress: float) -> dict[str, Tensor]:
     """One update of the student; returns the loss and its terms, detached."""
     job, device = run.job, run.accelerator.device
     run.schedule.step_update(position)
     labels = batch["label"].to(device, non_blocking=True)
-    images = normalized(batch[f"view{job.preprocessing.size}"].to(device, non_blocking=True), job.preprocessing)
+    views = on_device(batch["views"][job.preprocessing.view_key], device)
+    prepared = family_of(run.model).prepare(views, job.preprocessing)
     signals: dict[str, Any] = {}
     if "partner" in batch:
         signals = {"partners": batch["partner"].to(device), "amounts": batch["amount"].to(device)}
     if job.teacher is not None and run.objective.needs:
-        said = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
-        signals |= {"teacher_logits": said.logits, "teacher_embedding": said.embedding}
-        signals["teacher_maps"] = run.wiring.teacher_maps(said)
-        signals["teacher_attention"] = run.wiring.teacher_attention(said)
+        answers = job.teacher.answer(batch, device, embedding=run.wiring.embedding, taps=run.wiring.teacher_taps)
+        signals |= {"teacher_logits": answers.logits, "teacher_embedding": answers.embedding}
+        signals["teacher_maps"] = run.wiring.teacher_maps(answers)
+        signals["teacher_attention"] = run.wiring.teacher_attention(answers)
     with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
-        outputs = run.student(images)
+        outputs = run.student(*prepared)
     loss, parts = run.objective(
         Signals(
             labels=labels,
@@ -268,8 +282,9 @@ def _step(run: _Run, batch: dict[str, Tensor], position: int, *, progress: float
     run.scaler.step(run.optimizer)
     run.scaler.update()
     if run.ema is not None:
-        run.ema.update(run.student.model, step=position)  # type: ignore[operator]
-    return {"loss": loss.detach()} | parts
+        run.ema.update(run.model, step=position)  # type: ignore[operator]
+    found: dict[str, Tensor] = {"loss": loss.detach()} | parts
+    return found
 
 
 def _freeze_body(model: nn.Module, frozen: bool) -> None:
@@ -280,9 +295,9 @@ def _freeze_body(model: nn.Module, frozen: bool) -> None:
 
 
 def _validate(
-    model: nn.Module, dataset: Dataset, job: Job, device: torch.device, pixels: Batches | None
+    model: nn.Module, dataset: Dataset, job: Job, device: torch.device, kept: Batches | None
 ) -> dict[str, float]:
-    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device, batches=pixels)
+    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device, batches=kept)
     return {
         "validation_top1": top_k(seen.labels, seen.logits, 1),
         "validation_nll": nll(seen.labels, seen.logits),
@@ -296,11 +311,10 @@ def _line(job: Job, record: dict[str, Any]) -> str:
     )
 
 
-def _append(path: Path, record: dict[str, Any], accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+def _append(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def _truncate(path: Path, epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training needs to go on after a stop: weights, optimiser and epoch, as safetensors."""
+"""What a training needs to go on after a stop: weights, optimiser, loss scale and epoch, as safetensors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from compressor.errors import CheckpointError
 from compressor.models.checkpoint import save_tensors
 
 FILE = "state.safetensors"
@@ -27,7 +28,13 @@ class Progressed:
     """Spent training so far."""
 
 
-def save(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progressed: Progressed) -> None:
+def save(
+    folder: Path,
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    progressed: Progressed,
+) -> None:
     """Writes the state at an epoch's end, whole or not at all."""
     tensors = {f"{name}/{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
     stored = optimizer.state_dict()
@@ -36,10 +43,13 @@ def save(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Opt
             if value is not None:
                 tensors[f"optimizer/{index}/{slot}"] = torch.as_tensor(value)
     note = {"epoch": progressed.epoch, "seconds": progressed.seconds, "groups": stored["param_groups"]}
+    note["scaler"] = scaler.state_dict()  # empty where the loss is not scaled
     save_tensors(folder / FILE, tensors, {"compressor": json.dumps(note)})
 
 
-def load(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progressed | None:
+def load(
+    folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progressed | None:
     """Puts the stored state back; None where there is none."""
     path = folder / FILE
     if not path.is_file():
@@ -58,6 +68,10 @@ def load(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Opt
             slots.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": note["groups"]})
     _restore_layout(optimizer)
+    if scaler.is_enabled() and not note.get("scaler"):
+        raise CheckpointError(f"{path} was saved without the scale of its fp16 losses: start this stage anew")
+    if scaler.is_enabled():
+        scaler.load_state_dict(note["scaler"])
     return Progressed(epoch=note["epoch"], seconds=note["seconds"])
 
 

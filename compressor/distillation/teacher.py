@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.evaluation.torch_predictor import normalized
-from compressor.models import taps as tapping
-from compressor.models.taps import Outputs, Tap, TapPair
+from compressor.data.loaders import Batch
+from compressor.errors import UsageError
+from compressor.models.architecture import Architecture
+from compressor.models.family import family_of
+from compressor.models.outputs import Outputs, Tap, TapPair, pair
 from compressor.objectives.config import ObjectiveConfig
-from compressor.objectives.objective import Widths, needs
+from compressor.objectives.objective import Widths, chosen_taps, needs, power
 
 
 class FrozenTeacher:
@@ -24,19 +26,34 @@ class FrozenTeacher:
     """
 
     def __init__(
-        self, model: nn.Module, preprocessing: Preprocessing, *, temperature: float = 1.0, precision: str = "fp32"
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        temperature: float = 1.0,
+        precision: str = "fp32",
+        architecture: Architecture | None = None,
     ) -> None:
         """
         Args:
             model: the classifier; it is frozen in place.
-            preprocessing: its own mean, standard deviation and resolution.
+            preprocessing: how things reach it.
             temperature: calibration temperature that its logits are divided by.
             precision: `fp32` or `bf16`, of its forward.
+            architecture: what it is; part of the name of its stored targets.
         """
         self.model = model.eval().requires_grad_(False)
         self.preprocessing = preprocessing
         self.temperature = temperature
         self.precision = precision
+        self.architecture = architecture
+
+    def in_precision(self, precision: str) -> FrozenTeacher:
+        """The same model, answering in another precision."""
+        return FrozenTeacher(
+            self.model, self.preprocessing, temperature=self.temperature, precision=precision,
+            architecture=self.architecture,
+        )  # fmt: skip
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: a teacher's BatchNorm and dropout never move."""
@@ -53,30 +70,36 @@ class FrozenTeacher:
         return self
 
     @property
-    def view_size(self) -> int | None:
-        """The resolution of the views it wants to see, pixels."""
-        return self.preprocessing.size
+    def wants(self) -> Preprocessing | None:
+        """How the views that it has to see reach it."""
+        return self.preprocessing
 
     def answer(
-        self, batch: dict[str, Tensor], device: torch.device, *, embedding: bool = False, taps: tuple[int, ...] = ()
+        self, batch: Batch, device: torch.device, *, embedding: bool = False, taps: tuple[int, ...] = ()
     ) -> Outputs:
         """What it says about a batch of the training loader, on `device`."""
-        views = batch[f"view{self.preprocessing.size}"].to(device, non_blocking=True)
+        views = on_device(batch["views"][self.preprocessing.view_key], device)
         return self.targets(views, embedding=embedding, taps=taps)
 
     @torch.no_grad()
     def targets(
-        self, views: Tensor, *, embedding: bool = False, taps: tuple[int, ...] = (), calibrated: bool = True
+        self, views: dict[str, Tensor], *, embedding: bool = False, taps: tuple[int, ...] = (), calibrated: bool = True
     ) -> Outputs:
-        """What it says about (batch, 3, size, size) uint8 views; logits divided by the calibration temperature."""
+        """What it says about encoded views; logits divided by the calibration temperature."""
         self.model.eval()
-        images = normalized(views, self.preprocessing)
+        family = family_of(self.model)
+        prepared = family.prepare(views, self.preprocessing)
         half = self.precision == "bf16"
         # Its own precision, whatever the student's step runs in.
-        with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=half):
-            outputs = tapping.forward(self.model, images, embedding=embedding, taps=taps)
+        with torch.autocast(prepared[0].device.type, dtype=torch.bfloat16, enabled=half):
+            outputs = family.forward(self.model, prepared, embedding=embedding, taps=taps)
         logits = outputs.logits.float() / (self.temperature if calibrated else 1.0)
         return replace(outputs, logits=logits)
+
+
+def on_device(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Encoded views on `device`."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +151,10 @@ class Answering(Protocol):
 
 
 def wire(
-    student: nn.Module, student_size: int, teacher: FrozenTeacher | Answering | None, objective: ObjectiveConfig
+    student: nn.Module,
+    preprocessing: Preprocessing,
+    teacher: FrozenTeacher | Answering | None,
+    objective: ObjectiveConfig,
 ) -> Wiring:
     """Measures both models and pairs their taps, as far as the objective reads them.
 
@@ -138,25 +164,25 @@ def wire(
     wanted = needs(objective)
     if teacher is None or not wanted - {"logits"}:
         return Wiring(embedding=False, pairs=(), widths=None)
-    own, own_embedding = tapping.measure(student, student_size)
+    own, own_embedding = family_of(student).taps(student, preprocessing)
     other: list[Tap] = []
     if isinstance(teacher, FrozenTeacher):
-        other, other_embedding = tapping.measure(teacher.model, teacher.preprocessing.size)
+        other, other_embedding = family_of(teacher.model).taps(teacher.model, teacher.preprocessing)
     else:
         assert "maps" not in wanted, "feature maps need a live teacher"
         other, other_embedding = teacher.taps, teacher.embedding_width
-    chosen = next((t for t in _chosen(objective) if t is not None), None)
-    pairs = tuple(tapping.pair(own, other, chosen)) if wanted & {"maps", "attention"} else ()
+    pairs = tuple(_paired(own, other, objective)) if wanted & {"maps", "attention"} else ()
     widths = Widths(
         student_embedding=own_embedding,
         teacher_embedding=other_embedding,
         student_maps=tuple(p.student.channels for p in pairs),
         teacher_maps=tuple(p.teacher.channels for p in pairs),
     )
-    power = objective.attention.power if objective.attention and "attention" in wanted else None
-    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths, power=power)
+    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths, power=power(objective))
 
 
-def _chosen(objective: ObjectiveConfig) -> Iterator[list[tuple[int, int]] | None]:
-    for term in (objective.hint, objective.attention, objective.similarity):
-        yield getattr(term, "taps", None)
+def _paired(student: list[Tap], teacher: list[Tap], objective: ObjectiveConfig) -> list[TapPair]:
+    for role, taps in (("student", student), ("teacher", teacher)):
+        if not taps:
+            raise UsageError(f"the objective reads feature maps, and the {role} has none: take another term")
+    return pair(student, teacher, chosen_taps(objective))

@@ -76,9 +76,9 @@ class ShiftRow(Document):
     """One kind of damage at one strength."""
 
     kind: str
-    """`none` for the images as they are."""
+    """`none` for the samples as they are."""
     strength: int
-    """1, 2 or 3; 0 for the images as they are."""
+    """1, 2 or 3; 0 for the samples as they are."""
     models: dict[str, ShiftFigures]
     """Role → its figures."""
 

@@ -98,9 +98,9 @@ def copied_mistakes(labels: Labels, teacher: Logits, student: Logits) -> dict[st
     Returns:
         `teacher_mistakes`, `copied`, and `share` (None when the teacher makes none).
     """
-    said = teacher.argmax(axis=1)
-    mistakes = said != labels
-    copied = int((mistakes & (student.argmax(axis=1) == said)).sum())
+    answers = teacher.argmax(axis=1)
+    mistakes = answers != labels
+    copied = int((mistakes & (student.argmax(axis=1) == answers)).sum())
     count = int(mistakes.sum())
     return {"teacher_mistakes": count, "copied": copied, "share": copied / count if count else None}
 
@@ -125,7 +125,7 @@ def paired_gain(a: NDArray[np.bool_], b: NDArray[np.bool_], *, draws: int = 2000
 
     Args:
         a, b: (seeds, samples) whether each was right; row s of both comes from the same seed. Seeds and
-            samples are both drawn anew, so that the interval covers another seed on other images.
+            samples are both drawn anew, so that the interval covers another seed on other samples.
     """
     difference = a.astype(np.float64) - b.astype(np.float64)
     seeds, samples = difference.shape

@@ -1,28 +1,27 @@
-"""What a model said about a split: the file that metrics, tests and plots are computed from. No torch."""
+"""What a model answers about a split: the file that metrics, tests and plots are computed from. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.artifact.session import Artifact
 from compressor.data.dataset import Dataset
 from compressor.errors import ArtifactError, DataError
 from compressor.files import replacing
 
-Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(batch, size, size, 3) uint8 → (batch, classes) float32."""
+Predictor = Callable[[Inputs], NDArray[np.float32]]
+"""Encoded things → (rows, classes) float32 logits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Sample ids (n,), labels (n,) int64 and logits (n, classes) float32."""
+    """One entry per row: ids (n,), labels (n,) int64 and logits (n, classes) float32."""
 
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
@@ -56,12 +55,12 @@ def saved(file: Path) -> Predictions | None:
     return Predictions.load(path)
 
 
-Batches = Iterable[tuple[NDArray[np.int64], NDArray[np.uint8]]]
-"""(indices, (batch, size, size, 3) uint8) in turn, as `Dataset.pixels` gives them."""
+Batches = Iterable[tuple[NDArray[np.int64], Inputs]]
+"""(indices, encoded samples) in turn, as `Dataset.inputs` gives them."""
 
 
 def predict(
-    logits: Logits,
+    predictor: Predictor,
     dataset: Dataset,
     split: str,
     preprocessing: Preprocessing,
@@ -69,16 +68,16 @@ def predict(
     batch_size: int = 64,
     batches: Batches | None = None,
 ) -> Predictions:
-    """What `logits` says about a split, in the split's order; `batches` are its pixels where they are at hand."""
+    """What `predictor` says about a split, in the split's order; `batches` are its inputs where they are at hand."""
     indices: list[NDArray[np.int64]] = []
     rows: list[NDArray[np.float32]] = []
-    for part, pixels in batches or dataset.pixels(split, preprocessing, batch_size):
+    for part, inputs in batches or dataset.inputs(split, preprocessing, batch_size):
         indices.append(part)
-        rows.append(logits(pixels))
+        rows.append(predictor(inputs))
     order = np.concatenate(indices)
     return Predictions(
-        ids=np.array([dataset.ids[i] for i in order]),
-        labels=dataset.labels[order],
+        ids=np.array(dataset.row_ids(order)),
+        labels=dataset.labels[order].reshape(-1),
         logits=np.concatenate(rows),
     )
 
@@ -89,20 +88,19 @@ def predict_artifact(
     """What an exported file says about a split, with the preprocessing it carries.
 
     Raises:
-        ArtifactError: the file's classes are not the dataset's, in the same order.
+        ArtifactError: the file is for another modality, or its classes are not the dataset's, in the same order.
     """
     metadata = artifact.metadata
-    check_classes(metadata.classes, dataset, str(artifact.path))
-    preprocessing = metadata.preprocessing
-
-    def logits(pixels: NDArray[Any]) -> NDArray[np.float32]:
-        return artifact.logits(pixels, preprocessing)
-
-    return predict(logits, dataset, split, preprocessing, batch_size=batch_size, batches=batches)
+    check_data(metadata.modality, metadata.classes, dataset, str(artifact.path))
+    return predict(artifact.logits, dataset, split, metadata.preprocessing, batch_size=batch_size, batches=batches)
 
 
-def check_classes(classes: list[str], dataset: Dataset, source: str) -> None:
-    """Raises ArtifactError unless `classes` are the dataset's, in the same order."""
+def check_data(modality: str, classes: list[str], dataset: Dataset, source: str) -> None:
+    """Raises ArtifactError unless modality and classes are the dataset's, these in the same order."""
+    if modality != dataset.modality:
+        raise ArtifactError(
+            f"{source} takes data of modality {modality}; {dataset.name} is of modality {dataset.modality}"
+        )
     if classes != dataset.classes:
         odd = sorted(set(classes) ^ set(dataset.classes))
         detail = f"they differ in {', '.join(odd[:4])}" if odd else "their order differs"

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.evaluation.predictions import Batches, Logits, Predictions, predict
+from compressor.evaluation.predictions import Batches, Predictions, Predictor, predict
+from compressor.models.family import family_of
 
 
-def normalized(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(batch, 3, size, size) uint8 → float32 with the model's mean and std, on the same device, channels_last."""
-    shape = (1, 3, 1, 1)
-    mean = torch.tensor(preprocessing.mean, device=pixels.device).view(shape) * 255
-    std = torch.tensor(preprocessing.std, device=pixels.device).view(shape) * 255
-    return ((pixels.float() - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def logits_of(model: nn.Module, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Logits:
-    """`model` as a function from (batch, size, size, 3) uint8 to logits. Leaves it in eval mode."""
+def predictor_of(model: nn.Module, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Predictor:
+    """`model` as a function from encoded things to logits. Leaves it in eval mode."""
     model.eval()
+    family = family_of(model)
 
-    def run(pixels: NDArray[Any]) -> NDArray[np.float32]:
-        images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+    def run(inputs: Inputs) -> NDArray[np.float32]:
+        given = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         with torch.inference_mode():
-            out: NDArray[np.float32] = model(normalized(images, preprocessing)).float().cpu().numpy()
+            logits = family.forward(model, family.prepare(given, preprocessing)).logits
+            out: NDArray[np.float32] = logits.float().cpu().numpy()
         return out
 
     return run
@@ -46,5 +39,5 @@ def predict_model(
     batches: Batches | None = None,
 ) -> Predictions:
     """What a PyTorch model says about a split; see `predict`."""
-    run = logits_of(model, preprocessing, device)
+    run = predictor_of(model, preprocessing, device)
     return predict(run, dataset, split, preprocessing, batch_size=batch_size, batches=batches)

@@ -24,4 +24,4 @@ class ExportConfig(BaseModel):
     """Puts normalisation and softmax (at the calibration temperature) into the graph: (N, H, W, 3) uint8 in,
     probabilities out."""
     parity_samples: int = Field(default=128, ge=4)
-    """Real validation images that a file must reproduce the PyTorch model on."""
+    """Real validation samples that a file must reproduce the PyTorch model on."""

@@ -22,7 +22,7 @@ class Parity(Document):
     top1_agreement: float
     """Share of samples with the same top class."""
     samples: int
-    """Validation images that were checked."""
+    """Validation rows that were checked."""
 
 
 class ExportEntry(Document):

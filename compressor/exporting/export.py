@@ -17,15 +17,17 @@ from torch import nn
 
 from compressor.artifact import metadata, session
 from compressor.artifact.metadata import Metadata
-from compressor.artifact.preprocessing import Preprocessing
-from compressor.errors import CompressorError, ParityError
-from compressor.evaluation.torch_predictor import logits_of
+from compressor.artifact.preprocessing import Inputs, taken
+from compressor.errors import CompressorError, ParityError, UsageError
+from compressor.evaluation.predictions import Predictor
+from compressor.evaluation.torch_predictor import predictor_of
 from compressor.exporting import parity
 from compressor.exporting.clean import plain
 from compressor.exporting.config import ExportConfig
 from compressor.exporting.document import Parity
 from compressor.files import replacing
 from compressor.models.checkpoint import Card
+from compressor.models.family import family
 from compressor.progress import Progress
 
 
@@ -47,7 +49,7 @@ def export(
     *,
     precision: str,
     config: ExportConfig,
-    pixels: NDArray[np.uint8],
+    inputs: Inputs,
     recipe: str | None,
     progress: Progress,
 ) -> Exported:
@@ -56,28 +58,30 @@ def export(
     Args:
         model: the classifier; moved to the CPU, in eval mode afterwards.
         card: what the file will say of itself.
-        pixels: (samples, size, size, 3) uint8, real validation images for the gate.
+        inputs: real validation samples for the gate.
         recipe: fingerprint of the resolved recipe.
 
     Raises:
         ParityError: the file does not reproduce the model.
+        UsageError: `uint8_input` for a family that has no raw input.
         CompressorError: no exporter can express the model.
     """
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
     reference = reference_of(model, card, config)
-    whole = Whole(model, card).eval() if config.uint8_input else model
-    pixels = pixels[: config.parity_samples]
+    inputs = taken(inputs, slice(config.parity_samples))
     problems: list[str] = []
     with replacing(path) as unfinished:
         for dynamo in (True, False):
             try:
-                _write(whole, card.preprocessing.size, unfinished, config=config, dynamo=dynamo)
+                _write(model, card, unfinished, config=config, dynamo=dynamo)
                 if precision == "fp16":
                     _halve(unfinished)
                 write_metadata(unfinished, described)
-                seen = _check(reference, unfinished, card.preprocessing, pixels, config)
+                seen = check(reference, unfinished, inputs, batches_of(config))
                 parity.gate(seen, precision, path.name)
+            except UsageError:  # the family has no such graph: no exporter will
+                raise
             except Exception as error:  # the exporters raise whatever the graph made them stumble over
                 problems.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
                 if dynamo:
@@ -91,36 +95,29 @@ def export(
     return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
 
 
-class Whole(nn.Module):
-    """A classifier with its normalisation before and its softmax behind: pixels in, probabilities out."""
+class RawInput(nn.Module):
+    """A classifier with its normalisation before and its softmax behind: encoded things in, probabilities out."""
 
-    scale: torch.Tensor
-    shift: torch.Tensor
-
-    def __init__(self, model: nn.Module, card: Card) -> None:
+    def __init__(self, normalise: nn.Module, model: nn.Module, temperature: float) -> None:
         super().__init__()
+        self.normalise = normalise
         self.model = model
-        self.temperature = card.temperature or 1.0
-        shape = (1, 3, 1, 1)
-        std = torch.tensor(card.preprocessing.std).view(shape)
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("shift", -torch.tensor(card.preprocessing.mean).view(shape) / std)
+        self.temperature = temperature
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, size, size, 3) uint8 → (batch, classes) probabilities."""
-        images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        return torch.softmax(self.model(images) / self.temperature, dim=1)
+    def forward(self, *raw: torch.Tensor) -> torch.Tensor:
+        """What the modality encodes → (rows, classes) probabilities."""
+        return torch.softmax(self.model(self.normalise(*raw)) / self.temperature, dim=1)
 
 
-def reference_of(model: nn.Module, card: Card, config: ExportConfig) -> parity.Run:
+def reference_of(model: nn.Module, card: Card, config: ExportConfig) -> Predictor:
     """The PyTorch model as what a file has to reproduce: logits, as `Artifact.logits` gives them."""
-    run = logits_of(model, card.preprocessing)
+    run = predictor_of(model, card.preprocessing)
     if not config.uint8_input:
         return run
     temperature = card.temperature or 1.0
 
-    def logarithms(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probabilities = session.softmax(run(pixels), temperature).astype(np.float32)
+    def logarithms(inputs: Inputs) -> NDArray[np.float32]:
+        probabilities = session.softmax(run(inputs), temperature).astype(np.float32)
         scaled: NDArray[np.float32] = np.log(np.maximum(probabilities, session.TINY)) * np.float32(temperature)
         return scaled
 
@@ -133,8 +130,9 @@ def describe(card: Card, *, precision: str, recipe: str | None, uint8_input: boo
         name=card.architecture.name,
         role=card.role,
         classes=card.classes,
+        modality=card.modality,
         preprocessing=card.preprocessing,
-        stem=card.architecture.stem,
+        **card.architecture.described(),
         precision=precision,
         input="uint8" if uint8_input else "normalised",
         output="probabilities" if uint8_input else "logits",
@@ -147,26 +145,31 @@ def describe(card: Card, *, precision: str, recipe: str | None, uint8_input: boo
     )
 
 
-def _write(model: nn.Module, size: int, path: Path, *, config: ExportConfig, dynamo: bool) -> None:
+def _write(model: nn.Module, card: Card, path: Path, *, config: ExportConfig, dynamo: bool) -> None:
+    kin = family(card.architecture.family)
     dynamic = config.batch == "dynamic"
-    # Two images: a batch of one is what torch.export takes for a constant.
+    # Two samples: a batch of one is what torch.export takes for a constant.
     batch = 2 if dynamic else int(config.batch)
-    example = torch.randn(batch, 3, size, size)
-    names = {"input_names": ["image"], "output_names": ["logits"]}
+    inputs = list(kin.input_names(raw=config.uint8_input))
     if config.uint8_input:
-        example = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
-        names = {"input_names": ["pixels"], "output_names": ["probabilities"]}
-    options: dict[str, Any] = names | {"opset_version": config.opset}
+        normalise, example = kin.raw(card.preprocessing, batch)
+        model = RawInput(normalise, model, card.temperature or 1.0).eval()
+    else:
+        example = kin.example(card.preprocessing, batch)
+    outputs = ["probabilities" if config.uint8_input else "logits"]
+    options: dict[str, Any] = {"input_names": inputs, "output_names": outputs, "opset_version": config.opset}
     if dynamo:
         options |= {"dynamo": True, "external_data": False, "verbose": False}
         if dynamic:
-            options["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+            size = torch.export.Dim("batch", min=1, max=4096)
+            shapes = tuple({0: size} for _ in example)
+            options["dynamic_shapes"] = (shapes,) if config.uint8_input else shapes  # RawInput takes *raw
     else:
         options |= {"dynamo": False}
         if dynamic:
-            options["dynamic_axes"] = {name[0]: {0: "batch"} for name in names.values()}
+            options["dynamic_axes"] = {name: {0: "batch"} for name in inputs} | {name: {0: "rows"} for name in outputs}
     with _quiet(), torch.no_grad():
-        torch.onnx.export(model, (example,), str(path), **options)
+        torch.onnx.export(model, example, str(path), **options)
 
 
 @contextlib.contextmanager
@@ -197,13 +200,9 @@ def _halve(path: Path) -> None:
     onnx.save(half, path)
 
 
-def _check(
-    reference: parity.Run, path: Path, preprocessing: Preprocessing, pixels: NDArray[np.uint8], config: ExportConfig
-) -> Parity:
-    loaded = session.load(path)
-    return parity.compare(
-        reference, lambda part: loaded.logits(part, preprocessing), pixels, batches=batches_of(config)
-    )
+def check(reference: Predictor, path: Path, inputs: Inputs, batches: tuple[int, ...], *, fused: bool = True) -> Parity:
+    """How closely the file at `path` gives what the model gives for `inputs`, fed in `batches` in turn."""
+    return parity.compare(reference, session.load(path, fused=fused).logits, inputs, batches=batches)
 
 
 def batches_of(config: ExportConfig) -> tuple[int, ...]:

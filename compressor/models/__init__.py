@@ -1,1 +1,1 @@
-"""The only room that knows timm's models: names, creation, weights, taps, checkpoints, cost."""
+"""Models of any family: what they are, their weights, their cost, where features are read, checkpoints."""

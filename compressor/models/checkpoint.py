@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 from torch import nn
 
+from compressor.artifact.metadata import of_modality
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.errors import CheckpointError
+from compressor.errors import CheckpointError, UsageError
 from compressor.files import replacing, write_json
-from compressor.models.build import Architecture, build
-from compressor.models.weights import StateDict, read_state
+from compressor.modalities import DEFAULT, FIRST_FAMILY
+from compressor.models.architecture import Architecture
+from compressor.models.family import StateDict, family
+from compressor.models.weights import build, read_state
 
 WEIGHTS, CARD = "weights.safetensors", "model.json"
 
@@ -24,9 +27,10 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     schema_version: int = 1
-    architecture: Architecture
+    architecture: SerializeAsAny[Architecture]
     classes: list[str]
-    preprocessing: Preprocessing
+    modality: str = DEFAULT
+    preprocessing: SerializeAsAny[Preprocessing]
     role: str
     origin: str
     """Where its first weights came from: `pretrained`, `scratch` or a path."""
@@ -43,6 +47,22 @@ class Card(BaseModel):
     """`top1`, `top5`, `nll`, `ece` on validation."""
     top1: float | None = None
     """Test accuracy, a fraction; read once, for the report."""
+
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _of_its_family(cls, value: Any) -> Any:
+        if isinstance(value, Architecture):
+            return value
+        name = value.get("family", FIRST_FAMILY) if isinstance(value, dict) else FIRST_FAMILY
+        try:
+            return family(name).read(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _of_its_modality(cls, value: Any, info: ValidationInfo) -> Any:
+        return of_modality(value, info)
 
 
 def save_tensors(path: Path, tensors: StateDict, metadata: dict[str, str] | None = None) -> None:

@@ -15,11 +15,11 @@ class TeacherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "resnet50"
-    """A timm name, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`) or an earlier run's folder."""
+    """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`) or an earlier run's folder."""
     init: str = "auto"
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "keep"
-    """Adaptation to small images; `keep` leaves the architecture as its weights know it."""
+    """Adaptation to small inputs; `keep` leaves the architecture as its weights know it."""
     epochs: int | None = Field(default=None, ge=0)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""
     calibrate: bool = True
@@ -32,7 +32,7 @@ class StudentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "mobilenetv3_large_100"
-    """A timm name."""
+    """A model's name, such as timm's."""
     init: str = "auto"
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "auto"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from compressor.models.family import Prepared
+
 
 def parameters(model: nn.Module) -> int:
     """Number of parameters."""
@@ -12,15 +14,14 @@ def parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def macs(model: nn.Module, size: int) -> int:
-    """Multiply–accumulates for one image: torch.utils.flop_counter / 2 at batch 1."""
+def macs(model: nn.Module, example: Prepared) -> int:
+    """Multiply–accumulates for one sample: torch.utils.flop_counter / 2; `example` is a batch of one."""
     from torch.utils.flop_counter import FlopCounterMode
 
     training = model.training
     model.eval()
-    example = next(model.parameters())
-    images = torch.zeros(1, 3, size, size, device=example.device, dtype=example.dtype)
+    device = next(model.parameters()).device
     with FlopCounterMode(display=False) as counter:
-        model(images)
+        model(*(tensor.to(device) for tensor in example))
     model.train(training)
     return int(counter.get_total_flops() // 2)

@@ -1,9 +1,8 @@
-"""Where weights come from: the hub where it can be reached, or a local file; never pickle unguarded."""
+"""Where weights come from: published ones where they can be had, or a local file; never pickle unguarded."""
 
 from __future__ import annotations
 
 import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,8 @@ import torch
 from torch import nn
 
 from compressor.errors import CheckpointError, UsageError
-from compressor.models import hub
-from compressor.models.build import Architecture, build, takes_image_size
-from compressor.packages import import_timm
-
-StateDict = dict[str, torch.Tensor]
+from compressor.models.architecture import Architecture
+from compressor.models.family import StateDict, family, family_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +24,13 @@ class Loaded:
     head_fits: bool
     """Whether the classification head came with the weights, too."""
     notice: str | None = None
+
+
+def build(architecture: Architecture) -> nn.Module:
+    """The module with fresh weights; it knows its family from then on. Raises UsageError."""
+    model = family(architecture.family).build(architecture)
+    model.__dict__["family"] = architecture.family  # plain text: it survives copies, and joins no state
+    return model
 
 
 def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
@@ -47,7 +50,7 @@ def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
     if init not in {"auto", "pretrained"}:
         return _from_file(architecture, Path(init).expanduser())
     try:
-        state = pretrained_state(architecture)
+        state = family(architecture.family).pretrained(architecture)
     except UsageError as error:
         if init == "pretrained":
             raise
@@ -56,32 +59,6 @@ def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
     model = build(architecture)
     head_fits = load_matching(model, state, source=f"pretrained {architecture.name}")
     return Loaded(model=model, origin="pretrained", head_fits=head_fits)
-
-
-def pretrained_state(architecture: Architecture) -> StateDict:
-    """timm's pretrained weights for the architecture, without its class count.
-
-    Raises:
-        UsageError: timm has none, or the hub can't be reached and they are not in its cache.
-    """
-    timm = import_timm()
-    from timm.models import get_pretrained_cfg
-
-    name = architecture.name
-    if ":" not in name:
-        config = get_pretrained_cfg(name, allow_unregistered=True)
-        if config is None or not config.has_weights:
-            raise UsageError(f"timm has no pretrained weights for {name}")
-    options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
-    online = hub.answers()
-    try:
-        with hub.offline(not online), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = timm.create_model(name, pretrained=True, **options)
-    except Exception as error:  # the hub's clients raise many kinds: network, missing file, offline mode
-        reason = "the model hub can't be reached" if not online else str(error).splitlines()[0][:200]
-        raise UsageError(f"no pretrained weights ({reason})") from error
-    return dict(model.state_dict())
 
 
 def read_state(path: Path) -> StateDict:
@@ -124,10 +101,7 @@ def _from_file(architecture: Architecture, path: Path) -> Loaded:
 
 def head_names(model: nn.Module) -> set[str]:
     """Names of the classification head's parameters."""
-    classifier = model.get_classifier()  # type: ignore[operator]
-    heads = classifier if isinstance(classifier, tuple | list) else [classifier]
-    owned = {id(p) for head in heads if isinstance(head, nn.Module) for p in head.parameters()}
-    return {name for name, p in model.named_parameters() if id(p) in owned}
+    return family_of(model).head(model)
 
 
 def load_matching(model: nn.Module, state: StateDict, *, source: str) -> bool:

@@ -22,16 +22,16 @@ class Signals:
     """What the terms read: one batch, seen by student and teacher."""
 
     labels: Tensor
-    """(batch,) int64; −1 marks a sample without a label."""
+    """(rows,) int64; −1 marks a row without a label."""
     student_logits: Tensor
-    """(batch, classes)"""
+    """(rows, classes)"""
     partners: Tensor | None = None
-    """(batch,) int64: the labels of what was mixed into the views, or None."""
+    """(rows,) int64: the labels of what was mixed into the views, or None."""
     amounts: Tensor | None = None
-    """(batch,): the share of the own label where views are mixed, or None."""
+    """(rows,): the share of the own label where views are mixed, or None."""
     teacher_logits: Tensor | None = None
     student_embedding: Tensor | None = None
-    """(batch, channels)"""
+    """(rows, channels)"""
     teacher_embedding: Tensor | None = None
     student_maps: tuple[Tensor, ...] = ()
     """(batch, channels, height, width) each; entry i pairs with entry i of the teacher's."""
@@ -41,7 +41,7 @@ class Signals:
 
     @property
     def dominant(self) -> Tensor:
-        """(batch,): the label with the larger share of each view."""
+        """(rows,): the label with the larger share of each view."""
         if self.partners is None or self.amounts is None:
             return self.labels
         return torch.where(self.amounts >= 0.5, self.labels, self.partners)
@@ -67,6 +67,10 @@ class Term:
     """Of the teacher: `logits`, `embedding`, `attention`, `maps`."""
     regressed: Callable[[Any], set[str]] = lambda c: set()
     """Which of them reach the loss through a learned projection."""
+    dense: Callable[[Any], bool] = lambda c: False
+    """Whether it needs the teacher's logits of all classes: a uniform tail would mislead it."""
+    power: Callable[[Any], float | None] = lambda c: None
+    """Exponent of the attention maps that it reads."""
 
 
 def _hint(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
@@ -114,6 +118,7 @@ TERMS: dict[str, Term] = {
             s.student_logits, _have(s.teacher_logits), temperature=c.temperature, standardize=c.standardize
         ),
         reads=lambda c: {"logits"},
+        dense=lambda c: c.standardize,
     ),
     "dkd": Term(
         loss=lambda c, s, _: logits.dkd(
@@ -127,9 +132,10 @@ TERMS: dict[str, Term] = {
             s.student_logits, _have(s.teacher_logits), temperature=c.temperature, beta=c.beta, gamma=c.gamma
         ),
         reads=lambda c: {"logits"},
+        dense=lambda c: True,
     ),
     "hint": Term(loss=_hint, reads=_hint_reads, regressed=_hint_reads),
-    "attention": Term(loss=_attention, reads=lambda c: {"attention"}),
+    "attention": Term(loss=_attention, reads=lambda c: {"attention"}, power=lambda c: c.power),
     "rkd": Term(
         loss=lambda c, s, _: features.rkd(
             _have(s.student_embedding), _have(s.teacher_embedding), distance=c.distance, angle=c.angle
@@ -153,6 +159,23 @@ def active(config: ObjectiveConfig) -> dict[str, TermConfig]:
 def needs(config: ObjectiveConfig) -> set[str]:
     """What the objective reads of a teacher: a subset of `logits`, `embedding`, `attention`, `maps`."""
     return set().union(*(TERMS[name].reads(term) for name, term in active(config).items()))
+
+
+def dense(config: ObjectiveConfig) -> bool:
+    """Whether some term needs the teacher's logits of all classes."""
+    return any(TERMS[name].dense(term) for name, term in active(config).items())
+
+
+def power(config: ObjectiveConfig) -> float | None:
+    """Exponent of the attention maps that are read; None where none are."""
+    found = (TERMS[name].power(term) for name, term in active(config).items())
+    return next((value for value in found if value is not None), None)
+
+
+def chosen_taps(config: ObjectiveConfig) -> list[tuple[int, int]] | None:
+    """The (student, teacher) taps that a term names; None for the automatic pairing."""
+    named = (getattr(term, "taps", None) for term in active(config).values())
+    return next((taps for taps in named if taps is not None), None)
 
 
 def without_teacher(config: ObjectiveConfig) -> ObjectiveConfig:

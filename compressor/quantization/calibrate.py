@@ -1,4 +1,4 @@
-"""Ranges of activations, from training images fed in batches: memory does not grow with their number."""
+"""Ranges of activations, from training samples fed in batches: memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -15,38 +15,47 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError
 
 METHODS = ("min-max", "percentile", "entropy")
 
 BATCH = 8
-"""Images at a time: all activations of a batch are in memory at once."""
+"""Samples at a time: all activations of a batch are in memory at once."""
 
 BINS = 256
 LEVELS = 128
 PERCENTILE = 99.99
 
+Feed = dict[str, NDArray[Any]]
+"""A batch by the graph's input names."""
+
 Ranges = dict[str, tuple[float, float]]
 """Tensor → (lowest, highest) value that its integers can express."""
 
 
+def calibration_indices(dataset: Dataset, count: int) -> NDArray[np.int64]:
+    """Training samples, spread over the classes, that ranges of activations are measured on."""
+    return dataset.spread("train", count, "calibration")
+
+
 class Calibration:
-    """Histograms of every tensor at the given operators' inputs and outputs, from one pass over the images.
+    """Histograms of every tensor at the given operators' inputs and outputs, from one pass over the samples.
 
     onnxruntime's histogram calibrator holds all activations between two calls of `collect_data`: it gets one
     batch per call. Its histograms give the extremes (`min-max`), the 99.99th percentile, and the threshold of
     least relative entropy (Migacz 2017, TensorRT's), all three.
     """
 
-    def __init__(self, model: onnx.ModelProto, batches: Iterable[NDArray[Any]], operators: Iterable[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, batches: Iterable[Feed], operators: Iterable[str]) -> None:
         """
         Args:
             model: float graph with inferred shapes.
-            batches: what the graph's input takes, (batch, …) each.
+            batches: what the graph's inputs take.
             operators: whose tensors are looked at.
 
         Raises:
-            CompressorError: no images, or an activation is not finite.
+            CompressorError: no samples, or an activation is not finite.
         """
         from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
@@ -61,11 +70,10 @@ class Calibration:
                 # Symmetric ranges, its default, would waste half of the integers behind every ReLU.
                 extra_options={"symmetric": False, "num_bins": BINS, "percentile": PERCENTILE},
             )
-            entry = model.graph.input[0].name
-            for images in batches:
-                calibrator.collect_data(_OneBatch({entry: images}))
+            for feed in batches:
+                calibrator.collect_data(_OneBatch(feed))
         if calibrator.collector is None:
-            raise CompressorError("no images to calibrate with")
+            raise CompressorError("no samples to calibrate with")
         self._collector = calibrator.collector
         self._found: dict[str, Ranges] = {}
         odd = [name for name, pair in self.ranges("min-max").items() if not np.isfinite(pair).all()]

@@ -21,9 +21,9 @@ class Int8Config(BaseModel):
     target: Target = "auto"
     """CPU that the integer types are chosen for: `x86-vnni`, `x86` (without VNNI), `arm`; `auto`: this one."""
     calibration_images: int = Field(default=256, ge=1)
-    """Training images that the ranges of activations are measured on."""
+    """Training samples that the ranges of activations are measured on."""
     correction_images: int = Field(default=32, ge=1)
-    """Of these, images that biases are corrected and sensitive nodes are ranked on."""
+    """Of these, samples that biases are corrected and sensitive nodes are ranked on."""
     most_float: int = Field(default=8, ge=0)
     """Most weighted nodes that are left in float, the most sensitive ones first."""
     allow_slower: bool = False

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from compressor.quantization.calibrate import Ranges
+from compressor.artifact.preprocessing import count
+from compressor.quantization.calibrate import Feed, Ranges
 from compressor.quantization.cpus import IntegerTypes
 from compressor.quantization.graph import WEIGHTED, Graph
 from compressor.quantization.quantize import quantize
@@ -19,7 +20,7 @@ SWEEPS = 128
 """Most groups of nodes that are corrected one after the other. A group sees the groups before it corrected; two
 nodes in a row in one group would both correct the first one's shift."""
 
-Batches = Sequence[NDArray[Any]]
+Batches = Sequence[Feed]
 
 
 def correct_biases(model: onnx.ModelProto, quantised: onnx.ModelProto, batches: Batches) -> int:
@@ -31,13 +32,15 @@ def correct_biases(model: onnx.ModelProto, quantised: onnx.ModelProto, batches: 
     Args:
         model: the float graph that was quantised; node names are the same in both.
         quantised: changed in place.
-        batches: calibration images as the graph's input takes them.
+        batches: calibration samples as the graph's inputs take them.
 
     Returns:
         How many nodes were corrected.
     """
     whole = Graph(quantised)
     nodes = [n.name for n in quantised.graph.node if n.op_type in ("Conv", "Gemm") and _bias(whole, n)]
+    if not nodes:
+        return 0
     wanted = channel_means(model, nodes, batches)
     size = max(1, -(-len(nodes) // SWEEPS))
     for start in range(0, len(nodes), size):
@@ -66,19 +69,19 @@ def _bias(index: Graph, node: onnx.NodeProto) -> tuple[str, str] | None:
 
 
 def channel_means(model: onnx.ModelProto, nodes: list[str], batches: Batches) -> dict[str, NDArray[np.float64]]:
-    """Node → mean of its output per channel (axis 1), over all images and positions."""
+    """Node → mean of its output per channel (axis 1), over all samples and positions."""
     model = copy.deepcopy(model)
     outputs = {n.name: n.output[0] for n in model.graph.node if n.name in set(nodes)}
     known = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs.values() if name not in known)
     session = plain_session(model)
     sums: dict[str, Any] = dict.fromkeys(outputs, 0.0)
-    total = sum(len(batch) for batch in batches)
+    total = sum(count(batch) for batch in batches)
     for batch in batches:
-        given = session.run(list(outputs.values()), {model.graph.input[0].name: batch})
+        given = session.run(list(outputs.values()), batch)
         for name, value in zip(outputs, given, strict=True):
             axes = (0, *range(2, value.ndim))
-            sums[name] = sums[name] + value.mean(axis=axes, dtype=np.float64) * len(batch)
+            sums[name] = sums[name] + value.mean(axis=axes, dtype=np.float64) * count(batch)
     return {name: value / total for name, value in sums.items()}
 
 
@@ -108,4 +111,4 @@ def rank(
 
 def _outputs(model: onnx.ModelProto, batches: Batches) -> NDArray[Any]:
     session = plain_session(model)
-    return np.concatenate([session.run(None, {model.graph.input[0].name: batch})[0] for batch in batches])
+    return np.concatenate([session.run(None, batch)[0] for batch in batches])

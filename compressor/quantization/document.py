@@ -78,7 +78,7 @@ class Int8(Document):
     max_drop: float
     """Points of validation top-1 that it could lose."""
     calibration_images: int
-    """Training images that the ranges come from."""
+    """Training samples that the ranges come from."""
     fp32_validation_top1: float
     """What the drop counts from."""
     calibration: str | None = None

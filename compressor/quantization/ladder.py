@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,18 @@ from numpy.typing import NDArray
 
 from compressor.artifact import session
 from compressor.artifact.metadata import Metadata
-from compressor.artifact.preprocessing import to_pixels
+from compressor.artifact.preprocessing import Inputs, filled, taken
 from compressor.artifact.session import Artifact
-from compressor.data.dataset import Dataset, stratified
+from compressor.data.dataset import Dataset
 from compressor.evaluation import metrics
-from compressor.evaluation.predictions import Batches, Predictions, predict_artifact
+from compressor.evaluation.predictions import Batches, Predictions, Predictor, predict_artifact
 from compressor.exporting import parity
 from compressor.exporting.document import Parity
-from compressor.exporting.export import write_metadata
+from compressor.exporting.export import check, write_metadata
 from compressor.files import replacing
 from compressor.progress import Progress
 from compressor.quantization import speed
-from compressor.quantization.calibrate import BATCH, METHODS, Calibration
+from compressor.quantization.calibrate import BATCH, METHODS, Calibration, Feed, calibration_indices
 from compressor.quantization.config import Int8Config
 from compressor.quantization.correct import correct_biases, rank
 from compressor.quantization.cpus import TARGETS, IntegerTypes, detect, runs_here
@@ -37,8 +38,8 @@ from compressor.quantization.rewrites import prepare
 SAME_SIZE = 0.01
 """Files whose sizes differ by less than this share count as equally small: then the closer one to fp32 is taken."""
 
-KEPT_PIXELS = 256_000_000
-"""Bytes of validation pixels that are held in memory instead of being read for every rung."""
+KEPT_BYTES = 256_000_000
+"""Bytes of validation inputs that are held in memory instead of being read for every rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +62,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be quantised, and on which images it is judged."""
+    """What is to be quantised, and on which samples it is judged."""
 
     fp32: Path
     """The float file; it has passed the gate and describes itself."""
     dataset: Dataset
-    reference: parity.Run
+    reference: Predictor
     """The PyTorch model: what rewrites are checked against."""
-    pixels: NDArray[np.uint8]
-    """(samples, size, size, 3) uint8 validation images for the gate."""
+    inputs: Inputs
+    """Validation samples for the gate."""
     batches: tuple[int, ...] = parity.BATCHES
     top1: float | None = None
     """Validation accuracy that the drop counts from; None: the float file's own."""
@@ -86,10 +87,10 @@ class _Climb:
     folder: Path
     model: onnx.ModelProto
     calibration: Calibration
-    images: list[NDArray[Any]]
+    samples: list[Feed]
     """A few calibration batches, for biases and for ranking."""
     validation: Batches | None
-    """Pixels of the validation split where they are few, so that they are read once."""
+    """Inputs of the validation split where they are few, so that they are read once."""
     fp32: Predictions
     top1: float
     rungs: list[Rung]
@@ -102,11 +103,11 @@ class _Climb:
 def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outcome:
     """Writes an int8 file to `path` when a rung qualifies; else leaves nothing there and says why.
 
-    Ranges come from training images as evaluation sees them; every choice is made on validation.
+    Ranges come from training samples as evaluation sees them; every choice is made on validation.
 
     Raises:
         ParityError: the graph, rewritten for integers, no longer gives the model's results.
-        CompressorError: activations that are not finite, or no images.
+        CompressorError: activations that are not finite, or no samples.
     """
     target = detect() if config.target == "auto" else config.target
     types = TARGETS[target]
@@ -121,11 +122,7 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
         if chosen is None:
             return Outcome(chosen=None, reason=reason, rungs=tuple(climbing.rungs), about=about)
         made = climbing.path(chosen)
-        loaded = session.load(made, fused=runs_here(types.target))
-        preprocessing = climbing.metadata.preprocessing
-        seen = parity.compare(
-            job.reference, lambda part: loaded.logits(part, preprocessing), job.pixels, batches=job.batches
-        )
+        seen = check(job.reference, made, job.inputs, job.batches, fused=runs_here(types.target))
         write_metadata(made, _described(climbing, about, seen))
         with replacing(path) as temporary:
             shutil.copyfile(made, temporary)
@@ -135,26 +132,23 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
 def _start(job: Job, config: Int8Config, types: IntegerTypes, folder: Path, progress: Progress) -> _Climb:
     float_file = session.load(job.fp32)
     metadata = float_file.metadata
-    few = job.pixels[: 2 * sum(job.batches)]
+    few = taken(job.inputs, slice(2 * sum(job.batches)))
 
-    def check(model: onnx.ModelProto) -> None:
+    def faithful(model: onnx.ModelProto) -> None:
         onnx.save(model, folder / "rewritten.onnx")
         write_metadata(folder / "rewritten.onnx", metadata)
-        loaded = session.load(folder / "rewritten.onnx")
-        seen = parity.compare(
-            job.reference, lambda part: loaded.logits(part, metadata.preprocessing), few, batches=job.batches
-        )
+        seen = check(job.reference, folder / "rewritten.onnx", few, job.batches)
         parity.gate(seen, "fp32", "the rewritten graph")
 
-    model, applied = prepare(onnx.load(job.fp32), check, progress)
+    model, applied = prepare(onnx.load(job.fp32), faithful, progress)
     if applied:
         progress.say("int8: " + ", ".join(f"{name} ×{count}" for name, count in applied.items()))
-    chosen = _calibration_indices(job.dataset, config.calibration_images)
+    chosen = calibration_indices(job.dataset, config.calibration_images)
     step = float_file.batch or BATCH
-    progress.say(f"int8 for {types.target}: measuring ranges on {len(chosen)} training images")
+    progress.say(f"int8 for {types.target}: measuring ranges on {len(chosen)} training samples")
     calibration = Calibration(model, _batches(job.dataset, float_file, chosen, step), operators(model))
-    few_indices = _calibration_indices(job.dataset, min(config.correction_images, config.calibration_images))
-    validation = job.dataset.kept("validation", metadata.preprocessing, KEPT_PIXELS)
+    few_indices = calibration_indices(job.dataset, min(config.correction_images, config.calibration_images))
+    validation = job.dataset.kept("validation", metadata.preprocessing, KEPT_BYTES)
     fp32 = predict_artifact(float_file, job.dataset, "validation", batches=validation)
     return _Climb(
         job=job,
@@ -164,7 +158,7 @@ def _start(job: Job, config: Int8Config, types: IntegerTypes, folder: Path, prog
         folder=folder,
         model=model,
         calibration=calibration,
-        images=list(_batches(job.dataset, float_file, few_indices, step)),
+        samples=list(_batches(job.dataset, float_file, few_indices, step)),
         validation=validation,
         fp32=fp32,
         top1=metrics.top_k(fp32.labels, fp32.logits, 1) if job.top1 is None else job.top1,
@@ -173,20 +167,14 @@ def _start(job: Job, config: Int8Config, types: IntegerTypes, folder: Path, prog
     )
 
 
-def _calibration_indices(dataset: Dataset, count: int) -> NDArray[np.int64]:
-    train = dataset.splits["train"]
-    return train[stratified(dataset.labels[train], count, dataset.seed, "calibration")]
-
-
-def _batches(dataset: Dataset, artifact: Artifact, indices: NDArray[np.int64], step: int) -> Any:
-    """What the graph's input takes, batch by batch; only one is in memory. A frozen batch is filled with repeats."""
+def _batches(dataset: Dataset, artifact: Artifact, indices: NDArray[np.int64], step: int) -> Iterator[Feed]:
+    """What the graph's inputs take, batch by batch; only one is in memory. A frozen batch is filled with repeats."""
     preprocessing = artifact.metadata.preprocessing
     for start in range(0, len(indices), step):
-        part = indices[start : start + step]
-        pixels = np.stack([to_pixels(dataset.read(int(i)), preprocessing) for i in part])
+        inputs = preprocessing.encode([dataset.read(int(i)) for i in indices[start : start + step]])
         if artifact.batch is not None:
-            pixels = np.resize(pixels, (artifact.batch, *pixels.shape[1:]))
-        yield artifact.feed(pixels, preprocessing)
+            inputs = filled(inputs, artifact.batch)
+        yield artifact.named(artifact.feed(inputs))
 
 
 def _calibrated(climbing: _Climb) -> None:
@@ -213,7 +201,7 @@ def _partly_float(climbing: _Climb) -> None:
     best = min(climbing.rungs, key=_fitness)
     climbing.progress.say("int8: ranking the nodes by what their integers cost")
     ranges = climbing.calibration.ranges(best.calibration)
-    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.images)
+    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.samples)
     for count in sorted({2**k for k in range(16) if 2**k <= most} | {most}):
         kept = tuple(name for name, _ in ranked[:count])
         rung = _try(climbing, f"{best.name} + {count} in float", calibration=best.calibration,
@@ -235,7 +223,7 @@ def _try(
     nodes = [n for n in candidates(model, WEIGHTED if only_weighted else None) if n not in float_nodes]
     made = quantize(model, climbing.calibration.ranges(calibration), climbing.types, nodes=nodes)
     if bias_correction:
-        correct_biases(model, made, climbing.images)
+        correct_biases(model, made, climbing.samples)
     rung = Rung(
         name=name, calibration=calibration, bias_correction=bias_correction, float_nodes=float_nodes,
         only_weighted=only_weighted, bytes=0, top1=0.0, drop=0.0, error=0.0, within=False,
@@ -265,7 +253,7 @@ def _try(
 
 
 def _centred(seen: Predictions) -> NDArray[np.float32]:
-    """Logits without each image's mean, which says nothing about its class."""
+    """Logits without each row's mean, which says nothing about its class."""
     centred: NDArray[np.float32] = seen.logits - seen.logits.mean(axis=1, keepdims=True)
     return centred
 
@@ -288,25 +276,24 @@ def _choose(climbing: _Climb) -> tuple[Rung | None, str]:
         return best, f"loses {best.drop:.2f} points on validation; made for {climbing.types.target}, not timed here"
     timed = _time(climbing, best)
     if speed.acceptable(timed.speed):
-        return timed, f"loses {best.drop:.2f} points on validation; {speed.told(timed.speed)}"
+        return timed, f"loses {best.drop:.2f} points on validation; {speed.described(timed.speed)}"
     # Integers between the convolutions may be what is slow here.
     again = _try(climbing, f"{best.name} + weighted nodes only", calibration=best.calibration,
                  bias_correction=best.bias_correction, float_nodes=best.float_nodes, only_weighted=True)  # fmt: skip
     if again.within:
         again = _time(climbing, again)
         if speed.acceptable(again.speed):
-            return again, f"loses {again.drop:.2f} points on validation; {speed.told(again.speed)}"
+            return again, f"loses {again.drop:.2f} points on validation; {speed.described(again.speed)}"
     return None, (
-        f"int8 is within {limit:g} points of fp32 but {speed.told(timed.speed)} on this machine. "
+        f"int8 is within {limit:g} points of fp32 but {speed.described(timed.speed)} on this machine. "
         "Keep it for its size with --allow-slower, or name the CPU it is for with --target"
     )
 
 
 def _time(climbing: _Climb, rung: Rung) -> Rung:
     climbing.progress.say(f"int8: timing {rung.name} against fp32")
-    size = climbing.metadata.preprocessing.size
     path, processes = climbing.path(rung), climbing.config.processes
-    measured: Speed = speed.against(climbing.job.fp32, path, size, processes, climbing.progress)
+    measured: Speed = speed.against(climbing.job.fp32, path, processes, climbing.progress)
     timed = rung.model_copy(update={"speed": measured})
     climbing.rungs[climbing.rungs.index(rung)] = timed
     return timed

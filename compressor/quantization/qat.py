@@ -14,18 +14,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from compressor.artifact.preprocessing import Preprocessing, to_pixels
-from compressor.data.dataset import Dataset, stratified
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.dataset import Dataset
+from compressor.data.views import tensors
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, fit
-from compressor.evaluation.torch_predictor import normalized
+from compressor.models.family import family_of
 from compressor.progress import Progress
+from compressor.quantization.calibrate import calibration_indices
 from compressor.quantization.config import Int8Config
 from compressor.quantization.cpus import IntegerTypes
 from compressor.quantization.quantize import short_rows
@@ -99,28 +100,26 @@ def tune(
         label="int8-aware fine-tuning", config=settings, epochs=config.qat_epochs, seed=seed,
         preprocessing=preprocessing, teacher=teacher,
     )  # fmt: skip
-    pixels = _pixels(dataset, preprocessing, config.calibration_images)
-    with fake_quantised(student, pixels, preprocessing, limit=63 if types.seven_bit_weights else 127):
+    samples = _samples(dataset, preprocessing, config.calibration_images)
+    with fake_quantised(student, samples, preprocessing, limit=63 if types.seven_bit_weights else 127):
         fit(student, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     return student.to("cpu").eval()
 
 
-def _pixels(dataset: Dataset, preprocessing: Preprocessing, count: int) -> Iterator[Tensor]:
-    train = dataset.splits["train"]
-    chosen = train[stratified(dataset.labels[train], count, dataset.seed, "calibration")]
+def _samples(dataset: Dataset, preprocessing: Preprocessing, count: int) -> Iterator[dict[str, Tensor]]:
+    chosen = calibration_indices(dataset, count)
     for start in range(0, len(chosen), 16):
-        part = [to_pixels(dataset.read(int(i)), preprocessing) for i in chosen[start : start + 16]]
-        yield torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2)
+        yield tensors(preprocessing.encode([dataset.read(int(i)) for i in chosen[start : start + 16]]))
 
 
 @contextmanager
 def fake_quantised(
-    model: nn.Module, batches: Iterable[Tensor], preprocessing: Preprocessing, *, limit: int
+    model: nn.Module, batches: Iterable[dict[str, Tensor]], preprocessing: Preprocessing, *, limit: int
 ) -> Iterator[None]:
     """While active, `model` computes with int8's steps: weights, inputs of weighted layers, outputs of BatchNorm.
 
     Args:
-        batches: (batch, 3, size, size) uint8 each; the ranges of activations are measured on them first.
+        batches: encoded samples; the ranges of activations are measured on them first.
         limit: largest integer of a weight, 127 or 63.
     """
     weighted = [m for m in model.modules() if isinstance(m, WEIGHTED) and not _stays(m)]
@@ -157,11 +156,13 @@ def _stays(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _observe(model: nn.Module, batches: Iterable[Tensor], preprocessing: Preprocessing) -> None:
+def _observe(model: nn.Module, batches: Iterable[dict[str, Tensor]], preprocessing: Preprocessing) -> None:
     device = next(model.parameters()).device
     model.eval()
-    for images in batches:
-        model(normalized(images.to(device), preprocessing))
+    family = family_of(model)
+    for batch in batches:
+        given = {name: tensor.to(device) for name, tensor in batch.items()}
+        family.forward(model, family.prepare(given, preprocessing))
 
 
 def _before(steps: _Range, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

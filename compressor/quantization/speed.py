@@ -14,13 +14,13 @@ CALLS = 60
 """Timed calls per process."""
 
 
-def against(fp32: Path, int8: Path, size: int, processes: int, progress: Progress) -> Speed:
+def against(fp32: Path, int8: Path, processes: int, progress: Progress) -> Speed:
     """Time of `int8` over time of `fp32`, one thread, batch 1."""
     config = BenchmarkConfig(
         processes=processes, samples=max(10, CALLS * processes), warmup_seconds=0.1, min_seconds=1.0, max_seconds=1.5
     )
     cells = [
-        Cell(label=label, file=file, provider="cpu", batch=1, threads=1, size=size)
+        Cell(label=label, file=file, provider="cpu", batch=1, threads=1)
         for label, file in (("fp32", fp32), ("int8", int8))
     ]
     rows = measure(cells, config, progress)
@@ -42,7 +42,7 @@ def acceptable(measured: Speed | None) -> bool:
     return measured is not None and measured.verdict != "slower" and measured.ratio <= 1 + BAND
 
 
-def told(measured: Speed | None) -> str:
+def described(measured: Speed | None) -> str:
     """`takes 0.71 of fp32's time (0.68 to 0.74)`."""
     if measured is None:
         return "its speed was not measured"

@@ -1,4 +1,4 @@
-"""Several runs side by side: what each ships, and its accuracy against the first run's, image by image."""
+"""Several runs side by side: what each ships, and its accuracy against the first run's, sample by sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
         entries.append(_entry(run, report, beside))
     warnings = []
     if len({report.dataset.fingerprint for _, report in runs}) > 1:
-        warnings.append("The runs were made on different images or splits: their accuracies are not comparable.")
+        warnings.append("The runs were made on different samples or splits: their accuracies are not comparable.")
     hosts = {report.host and report.host.cpu for _, report in runs}
     if len(hosts) > 1:
         warnings.append("The runs were timed on different machines: their latencies are not comparable.")

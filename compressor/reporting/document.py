@@ -36,7 +36,7 @@ class Model(Document):
     role: str
     """teacher, assistant, baseline or student."""
     name: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     seed: int | None
     """Null where nothing was drawn."""
     stage: str
@@ -44,7 +44,7 @@ class Model(Document):
     params: int
     """Parameters."""
     macs: int
-    """Multiply–accumulate operations for one image."""
+    """Multiply–accumulate operations for one sample."""
     top1: float
     """A fraction, as everywhere."""
     top5: float
@@ -60,7 +60,7 @@ class Model(Document):
     balanced_accuracy: float | None = None
     """Mean of the classes' accuracies."""
     teacher_agreement: float | None = None
-    """Share of test images on which it names the teacher's class; null for the teacher."""
+    """Share of test rows on which it names the teacher's class; null for the teacher."""
     copied_mistakes: CopiedMistakes | None = None
     """The teacher's mistakes that it makes, too; null for the teacher."""
     validation: dict[str, float | None] | None = None
@@ -100,11 +100,11 @@ class ClassErrors(Document):
     role: str
     """teacher, assistant, baseline or student."""
     name: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     seed: int | None
     """Null where nothing was drawn."""
     per_class: list[float | None]
-    """In the order of the classes; null for one without test images."""
+    """In the order of the classes; null for one without test samples."""
 
 
 class Errors(Document):
@@ -135,16 +135,18 @@ class Confusion(Document):
     columns: list[str]
     """What it says; the last may be `others`."""
     counts: list[list[int]]
-    """Test images."""
+    """Test samples."""
 
 
 class Example(Document):
-    """A test image on which student and teacher disagree."""
+    """A test sample on which student and teacher disagree."""
 
     id: str
     """The sample's."""
-    image: str
-    """Its picture inside the run."""
+    image: str | None = None
+    """Its picture inside the run; None for a thing without one."""
+    text: str | None = None
+    """The thing itself, where it is text."""
     label: str
     """What it is."""
     teacher: str
@@ -160,8 +162,8 @@ class Example(Document):
 class Picture(Example):
     """An example with its picture at hand."""
 
-    source: str
-    """A data URI."""
+    source: str | None = None
+    """A data URI; None for a thing without a picture."""
 
 
 class Timing(Timed):
@@ -177,7 +179,7 @@ class Curve(Document):
     role: str
     """teacher, assistant, baseline or student."""
     name: str
-    """The architecture's name in timm."""
+    """The architecture's name in its family."""
     seed: int | None
     """Null where nothing was drawn."""
     epochs: list[Epoch]
@@ -212,7 +214,7 @@ class Report(Document):
     confusion: Confusion | None = None
     """Null without a student, or without a mistake."""
     examples: list[Example] = []
-    """Test images on which student and teacher disagree."""
+    """Test samples on which student and teacher disagree."""
     benchmark_models: dict[str, ModelFacts] | None = None
     """File → what it is and how accurate; null before a benchmark."""
     verdicts: list[Verdict] = []
@@ -268,7 +270,7 @@ class ComparedRun(Document):
     peak_rss_mb: float | None
     """Peak resident memory with the shipped file, MB."""
     against_first: Gain | None = None
-    """Beside the first run, image by image; null for itself and on other images."""
+    """Beside the first run, sample by sample; null for itself and on other samples."""
 
 
 class Comparison(Document):

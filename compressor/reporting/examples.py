@@ -1,17 +1,16 @@
-"""Test images on which student and teacher disagree: a few small pictures in the run folder, for the report."""
+"""Test samples on which student and teacher disagree: a few in the run folder, as pictures or text, for the report."""
 
 from __future__ import annotations
 
 import base64
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from compressor.artifact.session import softmax
 from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.files import read_documents, write_json
@@ -19,34 +18,35 @@ from compressor.reporting.document import Example, Picture
 from compressor.runfolder import RunFolder
 
 COUNT = 12
-SIDE = 96
-"""Longest side of a stored picture, pixels."""
 
 
 def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Predictions) -> list[Example]:
     """Writes `examples/` with up to 12 pictures and `examples.json`, and gives what is in it.
 
     Two thirds are the teacher's right answers that the student misses, the rest the other way round (or neither
-    is right); the student's worst classes come first, one image of each in turn.
+    is right); the student's worst classes come first, one sample of each in turn.
     """
     folder = run.path / "examples"
     shutil.rmtree(folder, ignore_errors=True)
-    index_of = {name: i for i, name in enumerate(dataset.ids)}
+    index_of = {name: i // dataset.rows for i, name in enumerate(dataset.row_ids(dataset.splits["all"]))}
     found: list[Example] = []
     for row in choose(teacher, student):
         name = str(student.ids[row])
         if name not in index_of:
             continue
         folder.mkdir(exist_ok=True)
-        picture = _save(dataset.read(index_of[name]), folder / f"{len(found):02d}")
-        answers = _answers(dataset.classes, teacher, student, row)
-        found.append(Example(id=name, image=f"examples/{picture}", **answers))
+        shown: dict[str, Any] = {
+            **kind_of(dataset.modality).exhibit(dataset, index_of[name], folder / f"{len(found):02d}")
+        }
+        if "image" in shown:
+            shown["image"] = f"{folder.name}/{shown['image']}"
+        found.append(Example(id=name, **shown, **_answers(dataset.classes, teacher, student, row)))
     write_json(run.examples, found)
     return found
 
 
 def choose(teacher: Predictions, student: Predictions, count: int = COUNT) -> list[int]:
-    """Rows of the predictions to show; see `collect`. None where the two did not see the same images."""
+    """Rows of the predictions to show; see `collect`. None where the two did not see the same samples."""
     if not np.array_equal(teacher.ids, student.ids):
         return []
     labels, answered, taught = student.labels, student.logits.argmax(axis=1), teacher.logits.argmax(axis=1)
@@ -75,18 +75,6 @@ def _answers(classes: list[str], teacher: Predictions, student: Predictions, row
     return answer
 
 
-def _save(image: Image.Image, stem: Path) -> str:
-    """A small picture is kept as it is (PNG); a larger one is scaled down to a JPEG of about 4 KB."""
-    if max(image.size) <= SIDE:
-        path = stem.with_suffix(".png")
-        image.save(path, optimize=True)
-    else:
-        path = stem.with_suffix(".jpg")
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        image.save(path, quality=82, optimize=True)
-    return str(path.name)
-
-
 def stored(run: RunFolder) -> list[Example]:
     """What `collect` left in the run; nothing where it was not there."""
     return read_documents(run.examples, Example) if run.examples.is_file() else []
@@ -96,6 +84,9 @@ def embedded(run: RunFolder, found: list[Example]) -> list[Picture]:
     """The examples with each picture as a data URI; one whose file is gone is left out."""
     answer = []
     for entry in found:
+        if entry.image is None:
+            answer.append(Picture(**vars(entry)))
+            continue
         path = run.path / entry.image
         if path.is_file():
             kind = "png" if path.suffix == ".png" else "jpeg"

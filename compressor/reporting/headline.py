@@ -118,7 +118,7 @@ def help_line(report: Report) -> str | None:
     verdicts = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}
     return (
         f"The teacher's help was worth {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
-        f"{seeds}, {report.dataset.test} images). {verdicts[helped.verdict]}."
+        f"{seeds}, {report.dataset.test} samples). {verdicts[helped.verdict]}."
     )
 
 

@@ -38,7 +38,7 @@ def _bins(label: str, kind: str, seen: Predictions) -> Reliability:
 
 
 def confusion(run: RunFolder, classes: list[str]) -> Confusion | None:
-    """The shipped student's worst classes, what it says of them, and on how many test images.
+    """The shipped student's worst classes, what it says of them, and on how many test samples.
 
     The last column, `others`, holds what the named columns leave. None without a student, or without a mistake.
     """

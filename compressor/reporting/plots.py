@@ -20,7 +20,7 @@ DASHES = {"baseline": "6 4", "assistant": "9 3 2 3", "fp16": "2 3", "int8": "6 3
 _OTHERS = ("#0b6bcb", "#b45309", "#0f8a5f", "#be185d", "#7c3aed", "#6b7280")
 
 FEW = 10
-"""Images below which a bin's accuracy is chance."""
+"""Samples below which a bin's accuracy is chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def pareto(report: Report) -> Plot | None:
     y = svg.around([v for s in spots for v in (s.top1 - s.error, s.top1 + s.error)], "top-1 on test")
     first = report.benchmark[0]
     remark = (f"{combination(first)}. Whiskers: 95 % intervals, "
-              "over processes and over test images. Up and left is better; the dotted line is the front.")  # fmt: skip
+              "over processes and over test samples. Up and left is better; the dotted line is the front.")  # fmt: skip
     return Plot(name="pareto", title="Accuracy against latency", remark=remark,
                 drawing=svg.plot("pareto", "Accuracy against latency per file", series, x, y), keys=[])  # fmt: skip
 
@@ -93,7 +93,7 @@ class _Spot:
     label: str
     top1: float
     error: float
-    """Half of its 95 % interval, over test images."""
+    """Half of its 95 % interval, over test rows."""
     p50_ms: float
     interval: tuple[float, float]
     """Of the latency, 95 %."""
@@ -106,7 +106,7 @@ def _spots(report: Report) -> list[_Spot]:
         timings.setdefault(row.file, row)
 
     def spot(label: str, top1: float, row: Timed) -> _Spot:
-        error = NORMAL * math.sqrt(top1 * (1 - top1) / report.dataset.test)
+        error = NORMAL * math.sqrt(top1 * (1 - top1) / (report.dataset.test * report.dataset.rows))
         interval = row.p50_interval_ms or (row.p50_ms, row.p50_ms)
         return _Spot(label=label, top1=top1, error=error, p50_ms=row.p50_ms, interval=interval)
 
@@ -160,7 +160,7 @@ def reliability(report: Report) -> Plot | None:
         return None
     x, y = svg.Axis(label="confidence", low=0, high=1), svg.Axis(label="accuracy", low=0, high=1)
     remark = ("Per bin of confidence, how often the model is right on test, before calibration. On the dotted line it is "
-              "as right as it says; below it is overconfident. Bins of fewer than 10 images are left out.")  # fmt: skip
+              "as right as it says; below it is overconfident. Bins of fewer than 10 samples are left out.")  # fmt: skip
     return Plot(name="reliability", title="Reliability", remark=remark, keys=_keys(series),
                 drawing=svg.plot("reliability", "Reliability diagram", series, x, y, diagonal=True))  # fmt: skip
 
@@ -176,7 +176,7 @@ def confusion(report: Report) -> Plot | None:
     found = report.confusion
     if not found:
         return None
-    remark = ("Rows: the classes where the student does worst; columns: what it says of them, in test images. Framed: "
+    remark = ("Rows: the classes where the student does worst; columns: what it says of them, in test samples. Framed: "
               "right answers.")  # fmt: skip
     return Plot(name="confusion", title="Confusion of the worst classes", remark=remark, keys=[],
                 drawing=svg.heatmap("confusion", "Confusion of the worst classes", found.rows, found.columns,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.regression import Findings
 from compressor.distillation.document import Estimate, Tuning
 from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
+from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
 from compressor.reporting import headline, tables
@@ -28,6 +31,32 @@ class Table:
 
 Block = str | Table
 """A line of text or a table."""
+
+
+class Shown(ABC):
+    """A result that shows itself: its blocks on a terminal, HTML in a notebook; `plain` is what `--json` prints."""
+
+    document: Any
+    """Everything that was found."""
+
+    @abstractmethod
+    def blocks(self) -> list[Block]:
+        """Tables and lines for a person."""
+
+    def plain(self) -> Any:
+        """The document as mappings, lists, texts and numbers."""
+        return finite(self.document)
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+
+def framed(page: Path) -> str:
+    """A page of its own within a notebook's: neither's style reaches the other."""
+    return (
+        '<iframe sandbox title="report" style="width: 100%; height: 720px; border: 1px solid #ccc" '
+        f'srcdoc="{escape(page.read_text(encoding="utf-8"))}"></iframe>'
+    )
 
 
 def to_html(blocks: Sequence[Block]) -> str:
@@ -170,7 +199,7 @@ def evaluation(found: Evaluation) -> list[Block]:
         blocks.append(f"{key:18} {tables.number(getattr(found, key), '.4f')}")
     worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
     blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
-    blocks.append(f"on {found.samples} images ({found.split} of {found.data})")
+    blocks.append(f"on {found.samples} samples ({found.split} of {found.data})")
     if found.shift:
         blocks.append("")
         blocks += shift(found.shift, list(found.per_class))

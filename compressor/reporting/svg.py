@@ -1,6 +1,6 @@
 """Plots as static SVG: no script, sharp in print, a few KB each. Text takes the page's colour, so dark pages work.
 
-Coordinates are pixels in a box `WIDTH` wide; on a phone the box shrinks to about three quarters.
+Coordinates are CSS units in a box `WIDTH` wide; on a phone the box shrinks to about three quarters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 WIDTH, HEIGHT = 480, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 46
 Place = Callable[[float, float], tuple[float, float]]
-"""Values on both axes → pixels."""
+"""Values on both axes → coordinates."""
 
 _MIDDLE = 'text-anchor="middle"'
 

@@ -25,7 +25,7 @@ def render(report: Report) -> str:
     parts = [
         f"# {report.run.name}",
         f"{dataset.name}: {len(dataset.classes)} classes; {dataset.train} training, "
-        f"{dataset.validation} validation and {dataset.test} test images. Figures are on test.",
+        f"{dataset.validation} validation and {dataset.test} test samples. Figures are on test.",
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry.text}**" for entry in report.verdicts]
@@ -61,7 +61,7 @@ def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
             "–" if copied is None else f"{copied.copied} of {copied.teacher_mistakes}",
             f"{m.macs / 1e6:.1f} M",
             "–" if m.train_seconds is None
-            else f"{m.train_seconds:.0f} s ({m.images_per_second:.0f} images/s)",
+            else f"{m.train_seconds:.0f} s ({m.images_per_second:.0f} samples/s)",
             "–" if m.data_wait_share is None else f"{100 * m.data_wait_share:.1f} %",
             m.weights,
         ))  # fmt: skip
@@ -110,7 +110,7 @@ def ladder_verdict(int8: Int8) -> str:
     return f"int8 ({made_for}): {int8.kept}, {int8.reason}."
 
 
-BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "images/s", "load", "first run", "memory", "nodes",
+BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "samples/s", "load", "first run", "memory", "nodes",
                      "samples", "noisy")  # fmt: skip
 
 

@@ -1,47 +1,112 @@
-"""What `compress benchmark` does: from named files, runs and timm models to `benchmark.json` with accuracy and verdicts.
+"""`benchmark`: from named files, runs and timm models to `benchmark.json` with accuracy and verdicts.
 
 torch is only loaded for timm models that are exported on the fly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compressor import runfolder
 from compressor.artifact.session import Artifact
-from compressor.benchmarking import accuracy, measure, verdict
+from compressor.benchmarking import accuracy, measure, regression, verdict
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset
+from compressor.display import surroundings
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact, saved, saved_at
-from compressor.files import cache_dir, write_json
+from compressor.files import cache_dir, finite, write_json
+from compressor.options import checked, listed, numbers, options
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
-from compressor.reporting import build
+from compressor.recipe import load as load_recipe
+from compressor.reporting import build, screen
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import data_for
 
 
-def benchmark(
-    named: list[str], config: BenchmarkConfig, progress: Progress, *, data: str | None = None, size: int = 224
-) -> Benchmark:
-    """`benchmark.json` for files, runs or timm names; for one run it is stored there and joins its report.
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkResult(Shown):
+    """What was measured."""
 
-    Accuracy joins from the run's own test images, or from `data`.
+    run: Path | None
+    """The run whose report it joined."""
+    document: Benchmark
+    """`benchmark.json`."""
+    regressions: regression.Findings | None = None
+    """What got worse, where an earlier benchmark was given."""
+
+    def blocks(self) -> list[Block]:
+        """Timings, accuracies, verdicts; then what got worse."""
+        return screen.benchmark(self.document) + (screen.regressions(self.regressions) if self.regressions else [])
+
+    def plain(self) -> Any:
+        """The document, with `regressions` and `notes` where an earlier one was given."""
+        found = self.regressions
+        return finite(self.document) | ({"regressions": found.worse, "notes": found.notes} if found else {})
+
+
+@leaves_no_trace
+def benchmark(
+    models: str | Path | Sequence[str | Path] | None = None,
+    *,
+    provider: str | Sequence[str] | None = None,
+    batch: int | str | Sequence[int] | None = None,
+    threads: int | str | Sequence[int] | None = None,
+    data: str | Path | None = None,
+    size: int = 224,
+    processes: int | None = None,
+    max_processes: int | None = None,
+    samples: int | None = None,
+    check_regression: str | Path | None = None,
+    progress: Progress | None = None,
+) -> BenchmarkResult:
+    """Latency, memory, size and accuracy per file, provider, batch size and threads, in fresh processes.
+
+    Of one run, it is stored there and joins its report.
+
+    Args: the options of `compress benchmark`. What is None is as the run's own recipe says, else the default.
+        models: ONNX files, runs or timm names; None: the newest run.
+        data: samples for the accuracy; a run has its own.
+        check_regression: an earlier `benchmark.json`, which `regressions` compares with.
 
     Raises:
         UsageError: a name that is neither a file, a run nor a timm model; data that is not there.
     """
+    progress = progress or surroundings()
+    given = options(
+        providers=listed(provider), batches=numbers(batch, "--batch"), threads=numbers(threads, "--threads"),
+        samples=samples, processes=processes, max_processes=max_processes,
+    )  # fmt: skip
+    checked(BenchmarkConfig, **given)
+    old = regression.read(Path(check_regression)) if check_regression else None
     require("onnxruntime")
+    named = [] if models is None else [str(m) for m in ([models] if isinstance(models, str | Path) else models)]
+    new, run = measured(named, given, progress, data=None if data is None else str(data), size=size)
+    found = regression.check(old, new) if old else None
+    return BenchmarkResult(run=run.path if run else None, document=new, regressions=found)
+
+
+def measured(
+    named: list[str], given: dict[str, Any], progress: Progress, *, data: str | None = None, size: int = 224
+) -> tuple[Benchmark, RunFolder | None]:
+    """`benchmark.json` of what was named, with the `given` values of the configuration; and the run it was stored in."""
     files, run = artifacts(named, size, progress)
+    own = load_recipe(run.recipe).benchmark.model_dump() if run and run.recipe.is_file() else {}
+    config = checked(BenchmarkConfig, **own | given)
     classes, fingerprint, seen = _predictions(files, run, data, progress)
-    measured = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
+    found = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
     if run is not None:
-        write_json(run.benchmark, measured)
+        write_json(run.benchmark, found)
         build.write(run)
-    return measured
+    return found, run
 
 
 def document(
@@ -59,7 +124,7 @@ def document(
         files: label → ONNX file.
         seen: label → its predictions, all of the same split.
         classes: class names in the order of the logits.
-        data: fingerprint of the images that were predicted.
+        data: fingerprint of the samples that were predicted.
     """
     joined = accuracy.join(measure.document(files, config, progress), seen, classes, data)
     return joined.model_copy(update={"verdicts": verdict.verdicts(joined)})
@@ -113,24 +178,26 @@ def _from_timm(name: str, size: int, progress: Progress) -> Path:
         require("torch", "timm", "onnx", "onnxscript")
     except MissingExtraError as error:
         raise UsageError(f"'{name}' is no ONNX file and no run; to measure it as a timm model {error}") from error
-    from compressor.exporting.untrained import export_sketch  # torch
-    from compressor.models import names
+    from compressor.exporting.untrained import export_untrained  # torch
+    from compressor.models.family import resolve
 
-    timm_name = names.resolve(name)
+    timm_name, family = resolve(name, role="model", modality=None)
     path = cache_dir() / "models" / f"{runfolder.slug(timm_name)}-{size}.onnx"
     if not path.is_file():
-        progress.say(f"exporting {timm_name} at {size} px to {path}")
-        export_sketch(timm_name, size, path, progress)
-    progress.say(f"{name}: {timm_name} at {size} px with random weights; its speed and size count, its answers do not")
+        progress.say(f"exporting {timm_name} at size {size} to {path}")
+        export_untrained(family, timm_name, size, path, progress)
+    progress.say(
+        f"{name}: {timm_name} at size {size} with random weights; its speed and size count, its answers do not"
+    )
     return path
 
 
 def _predictions(
     files: dict[str, Path], run: RunFolder | None, data: str | None, progress: Progress
 ) -> tuple[list[str], str, dict[str, Predictions]]:
-    """Class names, a fingerprint of the images, and what each file says of them.
+    """Class names, a fingerprint of the samples, and what each file says of them.
 
-    In a run the stored predictions are used, and made where they are missing and the images are at hand.
+    In a run the stored predictions are used, and made where they are missing and the data are at hand.
     """
     if run is None and data is None:
         return [], "", {}
@@ -147,9 +214,9 @@ def _predictions(
     if not loaded:
         return classes, fingerprint, seen
     try:
-        dataset, split = _images(loaded, data, progress)
+        dataset, split = _common_data(loaded, data, progress)
         if data is None and f"{dataset.fingerprint}/{split}" != fingerprint:
-            raise UsageError("the run's images have changed since")
+            raise UsageError("the run's data have changed since")
     except CompressorError as error:
         if data is not None:
             raise
@@ -165,11 +232,11 @@ def _predictions(
 
 
 def _judged(label: str, artifact: Artifact, dataset: Dataset, split: str, progress: Progress) -> Predictions | None:
-    """A file's predictions; None, with a notice, where these images can't judge it."""
+    """A file's predictions; None, with a notice, where these samples can't judge it."""
     if split != "all" and dataset.split_otherwise(artifact.metadata.dataset or {}):
-        progress.say(f"accuracy of {label} was not measured: it has seen some of these test images in training")
+        progress.say(f"accuracy of {label} was not measured: it has seen some of these test samples in training")
         return None
-    progress.say(f"accuracy of {label} on {len(dataset.splits[split])} images")
+    progress.say(f"accuracy of {label} on {len(dataset.splits[split])} samples")
     try:
         return predict_artifact(artifact, dataset, split)
     except ArtifactError as error:  # other classes, such as a timm model's thousand
@@ -188,8 +255,8 @@ def _loaded(files: dict[str, Path], progress: Progress) -> dict[str, Artifact]:
     return found
 
 
-def _images(loaded: dict[str, Artifact], data: str | None, progress: Progress) -> tuple[Dataset, str]:
-    """The images and the split that all files can be judged on: a test split, where one was trained on the images."""
+def _common_data(loaded: dict[str, Artifact], data: str | None, progress: Progress) -> tuple[Dataset, str]:
+    """The data and the split that all files can be judged on: a test split, where one was trained on these data."""
     found: tuple[Dataset, str] | None = None
     asked = []
     for artifact in loaded.values():

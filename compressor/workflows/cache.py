@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from compressor.data import shards
 from compressor.errors import UsageError
 from compressor.files import cache_dir
+from compressor.reporting.screen import Block, Shown, Table
 
 
-def stores() -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class StoresResult(Shown):
+    """Stores in the cache, or those that were removed from it."""
+
+    document: list[dict[str, Any]]
+    """Of each `name`, `kind`, `what`, `bytes`, `last_used`."""
+
+    def blocks(self) -> list[Block]:
+        """A line per store, and how much they take."""
+        rows = self.document
+        header = ("name", "kind", "what", "size", "last used")
+        lines = [(r["name"], r["kind"], r["what"], f"{r['bytes'] / 1e6:.1f} MB", r["last_used"]) for r in rows]
+        return [Table(header, lines), f"{self.megabytes:.1f} MB in {cache_dir()}"]
+
+    @property
+    def megabytes(self) -> float:
+        """All together."""
+        return float(sum(row["bytes"] for row in self.document) / 1e6)
+
+
+def stores() -> StoresResult:
+    """What runs share under `$COMPRESS_CACHE`: stored targets and decoded data, the last used first."""
+    return StoresResult(document=_listed())
+
+
+def _listed() -> list[dict[str, Any]]:
     """Every store in the cache: `name`, `kind`, `what`, `bytes`, `last_used`; the latest first."""
     found = []
     for kind in ("targets", "decoded"):
         for folder in (cache_dir() / kind).glob("*/"):
             about = folder / "about.json"
             note = json.loads(about.read_text()) if about.is_file() else {}
-            what = f"{note['label']}, {note['views']} views of {note['rows']} samples" if note else "decoded images"
+            what = f"{note['label']}, {note['views']} views of {note['rows']} samples" if note else "decoded data"
             used = datetime.fromtimestamp(shards.last_use(folder), UTC).isoformat(timespec="seconds")
             size = shards.used(folder)
             found.append({"name": folder.name, "kind": kind, "what": what, "bytes": size, "last_used": used})
     return sorted(found, key=lambda row: row["last_used"], reverse=True)
 
 
-def remove_stores(names: list[str], *, everything: bool) -> list[dict[str, Any]]:
-    """Removes stores by name or by the start of a name; gives what is gone.
+def remove_stores(names: str | Sequence[str] = (), *, everything: bool = False) -> StoresResult:
+    """Removes stores by name or by the start of a name, or all; gives what is gone.
 
     Raises:
         UsageError: nothing was named, a name fits no store, or a store is being filled.
     """
-    here = stores()
+    here = _listed()
+    names = [names] if isinstance(names, str) else list(names)
     if not names and not everything:
         raise UsageError("name what to remove (`compress cache ls` lists it), or give --all")
     for name in names:
@@ -41,4 +70,4 @@ def remove_stores(names: list[str], *, everything: bool) -> list[dict[str, Any]]
     for row in chosen:
         if not shards.remove_unless_busy(cache_dir() / row["kind"] / row["name"]):
             raise UsageError(f"store '{row['name']}' is being filled by another process; wait for it or stop it")
-    return chosen
+    return StoresResult(document=chosen)

@@ -1,10 +1,9 @@
-"""The one-way street of `distill`: plan → data → teacher → chain → export → benchmark → report."""
+"""`distill`, the one-way street: plan → data → teacher → chain → export → benchmark → report."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,34 +12,130 @@ from accelerate import Accelerator
 from compressor import runfolder
 from compressor.benchmarking import host
 from compressor.data.dataset import Dataset
-from compressor.data.decoded import with_decoded
+from compressor.data.kind import kind_of
+from compressor.display import surroundings
 from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result, Start
 from compressor.distillation.fit import Teacher
 from compressor.errors import UsageError
 from compressor.files import write_json, write_text
-from compressor.packages import versions
+from compressor.options import Settings, options, spelled
+from compressor.packages import require, versions
 from compressor.progress import Progress
-from compressor.reporting import build
+from compressor.recipe import Recipe
+from compressor.reporting import build, screen
 from compressor.reporting.document import Report
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
+from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.export import Results, export_run, ship
-from compressor.workflows.plan import Plan, Stage, accelerator, begin
+from compressor.workflows.plan import (
+    NEEDED,
+    Plan,
+    Stage,
+    begin,
+    choose,
+    make_plan,
+    run_name,
+)
 
 
-def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None) -> Report:
+@dataclass(frozen=True, kw_only=True)
+class DistillResult(Shown):
+    """A finished run."""
+
+    run: Path
+    """Its folder."""
+    student: Path
+    """The shipped file."""
+    files: dict[str, Path]
+    """Precision → exported student."""
+    document: Report
+    """`report.json`."""
+
+    def blocks(self) -> list[Block]:
+        """The headline table and what the teacher's help was worth."""
+        return screen.report(RunFolder(self.run), self.document)
+
+    def _repr_html_(self) -> str:
+        page = self.run / "report.html"
+        return screen.framed(page) if page.is_file() else super()._repr_html_()
+
+
+@leaves_no_trace
+def distill(
+    *,
+    teacher: str | Path | None = None,
+    student: str | None = None,
+    data: str | Path | None = None,
+    recipe: Recipe | str | Path | None = None,
+    unlabeled: str | Path | None = None,
+    assistants: str | Sequence[str] | None = None,
+    baseline: bool | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    image_size: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    views: int | str | None = None,
+    cache_limit: float | None = None,
+    seeds: int | None = None,
+    device: str = "auto",
+    settings: Settings | None = None,
+    name: str | None = None,
+    resume: str | Path | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> DistillResult:
+    """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
+
+    Args: the options of `compress distill`; docs/recipes.md has what they change.
+        recipe: a Recipe, a file, or a packaged one's name; options overrule it, `settings` overrule both.
+        settings: `--set` strings, or values by recipe key: `{"stage.objective.kd.temperature": 2}`.
+        progress: where to report to; None fits the surroundings (terminal, notebook, neither), `Silent()` is silent.
+        command: what `run.json` notes as the way the run was started.
+
+    Raises:
+        UsageError, RecipeError, DataError: something given is wrong; nothing was started.
+        CompressorError: it failed while running; `resume` goes on with it.
+    """
+    require(*NEEDED)
+    progress = progress or surroundings()
+    given = options(
+        teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
+        epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
+        cache_limit=cache_limit, seeds=seeds,
+    )  # fmt: skip
+    own = accelerator(device)
+    chosen, stopped = choose(recipe, given, settings, resume)
+    planned = make_plan(chosen, progress)
+    run = stopped or runfolder.create(name or run_name(planned))
+    progress.say(f"run folder: {run.path}")
+    try:
+        found = carry_out(planned, run, progress, device=own, command=command or spelled("distill", given, settings))
+    except KeyboardInterrupt:
+        progress.say(f"stopped; continue with: compress distill --resume {run.path}")
+        raise
+    files = {p: run.artifact(p) for p in ("fp32", "fp16", "int8") if run.artifact(p).is_file()}
+    return DistillResult(run=run.path, student=run.artifact("fp32"), files=files, document=found)
+
+
+def carry_out(
+    planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None, command: str | None = None
+) -> Report:
     """Runs what is not finished yet of a plan and gives the report.
 
     `run.json` says afterwards how it ended: done, interrupted or failed.
     """
     device = device or accelerator()
     dataset, recipe = planned.dataset, planned.recipe
-    same_images(run, dataset)
+    same_data(run, dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
-        run.update(command=shlex.join(["compress", *sys.argv[1:]]))  # a resume keeps the first one
+        run.update(command=command)  # a resume keeps the first one
     run.update(
         name=run.path.name,
         status="running",
@@ -70,13 +165,13 @@ def distill(planned: Plan, run: RunFolder, progress: Progress, *, device: Accele
         raise
 
 
-def same_images(run: RunFolder, dataset: Dataset) -> None:
-    """Refuses to go on with other images: the splits would be drawn anew, and models have seen the new test images."""
+def same_data(run: RunFolder, dataset: Dataset) -> None:
+    """Refuses to go on with other data: the splits would be drawn anew, and models have seen the new test samples."""
     entry = run.read().dataset if run.note.is_file() else None
     known = entry.fingerprint if entry else None
     if known not in (None, dataset.fingerprint):
         raise UsageError(
-            f"the images in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
+            f"the data in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
             "Put them back as they were, or start a new run."
         )
 
@@ -84,7 +179,9 @@ def same_images(run: RunFolder, dataset: Dataset) -> None:
 def dataset_entry(dataset: Dataset) -> DatasetEntry:
     """What `run.json` and the report say of the data."""
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return DatasetEntry(name=dataset.name, classes=dataset.classes, **counts, fingerprint=dataset.fingerprint)
+    return DatasetEntry(
+        name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint
+    )
 
 
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
@@ -92,7 +189,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
     assert planned.recipe.threads != "auto"
     torch.set_num_threads(planned.recipe.threads)
     results: Results = {}
-    decoded: dict[int, Dataset] = {}
+    prepared: dict[str, Dataset] = {}
     teacher: Result | None = None
     for index in range(len(planned.stages)):
         if teacher is not None:
@@ -102,10 +199,11 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             folder = run.stage(stage.index, stage.role, stage.model, seed)
             result = chain.finished(folder)
             if result is None:
-                largest = max(planned.dataset.image_size, teacher.card.preprocessing.size if teacher else 0)
-                if largest not in decoded:  # opening the store reads all of it to check it: once is enough
-                    decoded[largest] = with_decoded(planned.dataset, largest, progress)
-                own = replace(planned, dataset=decoded[largest])
+                sees = teacher.card.preprocessing if teacher else None
+                key = sees.view_key if sees else ""
+                if key not in prepared:  # opening a store reads all of it to check it: once is enough
+                    prepared[key] = kind_of(planned.dataset.modality).prepared(planned.dataset, sees, progress)
+                own = replace(planned, dataset=prepared[key])
                 result = _train_one(own, stage, seed, teacher, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
@@ -129,10 +227,10 @@ def _train_one(
     first = begin(planned, stage, seed, device.device)
     if first.notice:
         progress.say(first.notice)
-    guide = None
+    source = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        dataset, guide = guided(planned, stage, first, teacher, device, progress)
+        dataset, source = learning_from(planned, stage, first, teacher, device, progress)
     return chain.run_stage(
         first,
         dataset,
@@ -140,28 +238,28 @@ def _train_one(
         role=stage.role,
         epochs=stage.epochs,
         seed=seed,
-        teacher=guide,
+        teacher=source,
         folder=folder,
         accelerator=device,
         progress=progress,
     )
 
 
-def guided(
+def learning_from(
     planned: Plan, stage: Stage, first: Start, teacher: Result, device: Accelerator, progress: Progress
 ) -> tuple[Dataset, Teacher]:
-    """What a taught stage learns from (unlabelled images among it) and the teacher, stored or live."""
+    """What a taught stage learns from (unlabelled samples among it) and the teacher, stored or live."""
     recipe, dataset = planned.recipe, planned.dataset
     frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
     if "unlabeled" in dataset.splits:
         chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
         dataset = dataset.with_unlabeled(chosen)
-        progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled images too")
-    guide = chain.prepare_teacher(
+        progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled samples too")
+    source = chain.prepare_teacher(
         frozen, first, dataset, stage.config, epochs=stage.epochs,
         label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
     )  # fmt: skip
-    return dataset, guide
+    return dataset, source
 
 
 def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:

@@ -12,17 +12,21 @@ from compressor import runfolder
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
-from compressor.data.load import SOURCES, load_dataset
+from compressor.data.load import comes_along, load_dataset, modality_of
+from compressor.display import surroundings
 from compressor.errors import ArtifactError, UsageError
 from compressor.evaluation.document import Evaluation
 from compressor.evaluation.figures import figures
-from compressor.evaluation.predictions import Logits, check_classes, predict
+from compressor.evaluation.predictions import Predictor, check_data, predict
 from compressor.evaluation.shift import under_shift
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
 from compressor.recipe import load as load_recipe
+from compressor.reporting import screen
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.seeds import leaves_no_trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,48 +34,70 @@ class Subject:
     """A model to be evaluated, wherever it comes from."""
 
     path: Path
-    logits: Logits
+    predictor: Predictor
     preprocessing: Preprocessing
     classes: list[str]
     temperature: float | None
     trained_on: dict[str, Any] | None
 
 
-def evaluate(
-    model: str | None, *, data: str | None, split: str, provider: str, shift: bool = False, progress: Progress
-) -> Evaluation:
-    """Metrics of an ONNX file, a run's student, or a checkpoint.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult(Shown):
+    """A model's figures on a split."""
 
-    With `shift`, the same under noise, blur, brightness and JPEG damage (`shift`: see `under_shift`); of a run
-    its teacher and baseline too.
+    document: Evaluation
+
+    def blocks(self) -> list[Block]:
+        """Figures, the worst classes, and those under damage."""
+        return screen.evaluation(self.document)
+
+
+@leaves_no_trace
+def evaluate(
+    model: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    split: str = "auto",
+    provider: str = "cpu",
+    shift: bool = False,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Accuracy, calibration and per-class errors of an ONNX file, a run's student, or a checkpoint.
+
+    Args: the options of `compress evaluate`.
+        model: None: the newest run's student.
+        split: test, validation, train, all; auto: test on its own data, all on others.
+        shift: the same under its modality's damages; of a run its teacher and baseline too.
 
     Raises:
         UsageError: no such model or split, or the data has to be named.
     """
+    progress = progress or surroundings()
     if split not in ("auto", "train", "validation", "test", "all"):
         raise UsageError(f"unknown split '{split}' (available: auto, train, validation, test, all)")
     if model is None:
         run = runfolder.newest()
         model = str(run.artifact("fp32") if run.artifact("fp32").is_file() and not shift else run.path)
     path = Path(model)
+    data = None if data is None else str(data)
     if path.suffix != ".onnx" and not path.exists():
         path = runfolder.open_run(path).path
     subject = _subject(path, provider, progress)
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
-    check_classes(subject.classes, dataset, str(path))
-    seen = predict(subject.logits, dataset, split, subject.preprocessing)
+    check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))
+    seen = predict(subject.predictor, dataset, split, subject.preprocessing)
     own = figures(seen, subject.temperature)
     classes = dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
-        model=model, data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes
+        model=str(model), data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes
     )
     if shift:
         several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
             "model": subject
         }
-        models = {role: (own.logits, own.preprocessing) for role, own in several.items()}
+        models = {role: (own.predictor, own.preprocessing) for role, own in several.items()}
         found = found.model_copy(update={"shift": under_shift(models, dataset, split, progress)})
-    return found
+    return EvaluateResult(document=found)
 
 
 def _subject(path: Path, provider: str, progress: Progress) -> Subject:
@@ -80,17 +106,17 @@ def _subject(path: Path, provider: str, progress: Progress) -> Subject:
         artifact = open_artifact(path, progress, provider)
         about = artifact.metadata
         return Subject(
-            path=path, logits=lambda pixels: artifact.logits(pixels, about.preprocessing),
+            path=path, predictor=artifact.logits,
             preprocessing=about.preprocessing, classes=about.classes, temperature=about.temperature,
             trained_on=about.dataset,
         )  # fmt: skip
     require("torch", "timm", "safetensors")
-    from compressor.evaluation.torch_predictor import logits_of
+    from compressor.evaluation.torch_predictor import predictor_of
     from compressor.models import checkpoint
 
     model, card = checkpoint.load(path)
     return Subject(
-        path=path, logits=logits_of(model, card.preprocessing), preprocessing=card.preprocessing,
+        path=path, predictor=predictor_of(model, card.preprocessing), preprocessing=card.preprocessing,
         classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
     )  # fmt: skip
 
@@ -106,7 +132,7 @@ def _roles(path: Path) -> dict[str, Path]:
 def data_for(
     model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
 ) -> tuple[Dataset, str]:
-    """The images to evaluate on, split as they were for training where they are the same images."""
+    """The data to evaluate on, split as they were for training where they are the same data."""
     trained_on = trained_on or {}
     config = recipe_data(model)
     if config is None:
@@ -117,24 +143,25 @@ def data_for(
             raise ArtifactError(
                 f"{model} has damaged compressor metadata: dataset: {error.errors()[0]['msg']}"
             ) from error
-        source = trained_on.get("name") if trained_on.get("name") in SOURCES else None
+        source = trained_on.get("name") if comes_along(str(trained_on.get("name"))) else None
         if source is None and data is None:
             raise UsageError(
                 f"{model} was trained on '{trained_on.get('name', 'unknown data')}', which is not here.\n"
-                "Name the images: --data FOLDER"
+                "Name the data: --data FOLDER"
             )
         config = config.model_copy(update={"source": source or config.source})
     if data is not None:
-        config = config.model_copy(update={"source": data})
+        other = modality_of(data) != modality_of(config.source)  # whose settings these are not
+        config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
-    if config.limit is not None and dataset.content != trained_on.get("content"):  # of other images all count
+    if config.limit is not None and dataset.content != trained_on.get("content"):  # of other data all count
         dataset = load_dataset(config.model_copy(update={"limit": None}), progress)
     if split == "auto":
         same = dataset.content == trained_on.get("content")
         split = "test" if same else "all"
         if not same:
             progress.say(
-                "these are not exactly the images it was trained on: all are used, some of which it may have seen"
+                "these are not exactly the data it was trained on: all are used, some of which it may have seen"
             )
     return dataset, split
 
@@ -143,6 +170,6 @@ def recipe_data(model: Path) -> DataConfig | None:
     """What the run that `model` lies in says about its data."""
     for folder in (model, *model.parents):
         if (folder / "run.json").is_file() and (folder / "recipe.yaml").is_file():
-            # Evaluation reads labels: images without any, which may be gone by now, are none of its business.
+            # Evaluation reads labels: samples without any, which may be gone by now, are none of its business.
             return load_recipe(folder / "recipe.yaml").data.model_copy(update={"unlabeled": None})
     return None

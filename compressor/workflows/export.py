@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from compressor import runfolder
-from compressor.artifact.preprocessing import to_pixels
+from compressor.artifact.preprocessing import Inputs
 from compressor.benchmarking.document import Benchmark
-from compressor.data.dataset import Dataset, stratified
+from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
+from compressor.display import surroundings
+from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
@@ -23,15 +28,19 @@ from compressor.exporting import export as exporting
 from compressor.files import read_document, read_documents, write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
+from compressor.options import checked, listed, options, whole
+from compressor.packages import require
 from compressor.progress import Progress
+from compressor.quantization import int8
 from compressor.quantization.config import ArtifactsConfig
-from compressor.quantization.cpus import open_artifact
+from compressor.quantization.cpus import TARGETS, detect, open_artifact
 from compressor.quantization.document import ArtifactEntry
-from compressor.recipe import checked
 from compressor.recipe import load as load_recipe
-from compressor.reporting import build
+from compressor.recipe import merge
+from compressor.reporting import build, screen
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
-from compressor.workflows import int8
+from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 
@@ -61,11 +70,10 @@ def ship(planned: Plan, run: RunFolder, results: Results) -> None:
     write_json(run.student.with_suffix(".json"), card.model_dump(mode="json"))
 
 
-def validation_pixels(dataset: Dataset, card: Card, count: int) -> np.ndarray:
-    """(≤ count, size, size, 3) uint8: real validation images as the model wants them, spread over the classes."""
-    indices = dataset.splits["validation"]
-    chosen = indices[stratified(dataset.labels[indices], count, dataset.seed, "parity")]
-    return np.stack([to_pixels(dataset.read(int(i)), card.preprocessing) for i in chosen])
+def validation_inputs(dataset: Dataset, card: Card, count: int) -> Inputs:
+    """At most `count` real validation samples as the model wants them, spread over the classes."""
+    chosen = dataset.spread("validation", count, "parity")
+    return card.preprocessing.encode([dataset.read(int(i)) for i in chosen])
 
 
 def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:
@@ -127,15 +135,17 @@ def export_one(
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = _digest(path)
-    pixels = validation_pixels(dataset, card, config.parity_samples)
+    inputs = validation_inputs(dataset, card, config.parity_samples)
     label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
     if precision == "int8":
-        made = int8.Making(
-            model=model, card=card, path=path, config=config, dataset=dataset, run=run, recipe=recipe, pixels=pixels,
-            fp32=fp32,
-        )  # fmt: skip
-        outcome = int8.make(made, progress)
+        if config.int8.qat and (run is None or not run.recipe.is_file()):
+            raise UsageError("--qat needs the teacher of a run: export a run (compress export runs/NAME --qat)")
+        job = int8.Int8Job(
+            model=model, card=card, path=path, config=config, dataset=dataset, recipe=recipe, inputs=inputs, fp32=fp32
+        )
+        fine_tuned = partial(_fine_tuned, job, run, progress) if run else None
+        outcome = int8.make_int8(job, progress, fine_tuned=fine_tuned)
         if run is not None and path.is_relative_to(run.path):
             write_json(run.int8, outcome.document())
         entry = entry.model_copy(update={"int8": outcome.document()})
@@ -148,7 +158,7 @@ def export_one(
         seen_parity = outcome.parity
     else:
         seen_parity = exporting.export(
-            model, card, path, precision=precision, config=config, pixels=pixels, recipe=recipe, progress=progress
+            model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress
         ).parity
     if before not in (None, _digest(path)):
         _forget(run, label, progress)
@@ -197,44 +207,116 @@ def _forget(run: RunFolder | None, label: str, progress: Progress) -> None:
     write_json(run.benchmark, measured.model_copy(update=left))
 
 
-def export_source(
-    source: str | None, values: dict[str, Any], *, output: Path | None, data: str | None, progress: Progress
-) -> list[ArtifactEntry]:
-    """`compress export`: a run's shipped student, or a checkpoint with images for the gate.
+def _fine_tuned(job: int8.Int8Job, run: RunFolder, progress: Progress) -> torch.nn.Module:
+    """The student after a few epochs of fake quantisation under its own teacher's stored targets."""
+    from compressor.quantization import qat
+
+    recipe = load_recipe(run.recipe)
+    found = [chain.finished(folder) for folder in run.stages()]
+    teachers = [result for result in found if result is not None and result.card.role in ("teacher", "assistant")]
+    if not teachers:
+        raise UsageError(f"run '{run.path}' holds no teacher, which --qat needs")
+    teacher = teachers[-1]  # the one that taught the student
+    device = accelerator("cpu" if run.read().device == "cpu" else "auto")
+    dataset = kind_of(job.dataset.modality).prepared(job.dataset, teacher.card.preprocessing, progress)
+    stage = recipe.stage_for("student", job.card.architecture.name)
+    if stage.targets.precision == "auto":  # a run that has not measured it
+        stage = stage.model_copy(update={"targets": stage.targets.model_copy(update={"precision": "fp32"})})
+    student = chain.Start(
+        model=job.model, architecture=job.card.architecture, preprocessing=job.card.preprocessing,
+        origin=job.card.origin, training="finetune",
+    )  # fmt: skip
+    config = job.config.int8
+    taught = chain.prepare_teacher(
+        teacher.as_teacher(calibrate=recipe.teacher.calibrate), student, dataset, stage, epochs=config.qat_epochs,
+        label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
+    )  # fmt: skip
+    types = TARGETS[detect() if config.target == "auto" else config.target]
+    with tempfile.TemporaryDirectory() as folder:
+        return qat.tune(
+            job.model, job.card.preprocessing, dataset, stage=stage, config=config, types=types, teacher=taught,
+            seed=recipe.seed, folder=Path(folder), accelerator=device, progress=progress,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Shown):
+    """What was exported."""
+
+    files: dict[str, Path]
+    """Precision → file; one that the int8 ladder refused is not there."""
+    document: list[ArtifactEntry]
+    """An entry per precision asked for, refusals included."""
+
+    def blocks(self) -> list[Block]:
+        """Files with their parity, and the ladder."""
+        return screen.exports(self.document)
+
+
+@leaves_no_trace
+def export(
+    source: str | Path | None = None,
+    *,
+    precision: str | Sequence[str] | None = None,
+    output: str | Path | None = None,
+    opset: int | None = None,
+    batch: int | str | None = None,
+    uint8_input: bool | None = None,
+    max_drop: float | None = None,
+    target: str | None = None,
+    qat: bool | None = None,
+    allow_slower: bool | None = None,
+    data: str | Path | None = None,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
+
+    Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
+        source: a run, a checkpoint folder, or weights with their card; None: the newest run.
+        data: samples for the gate, for a checkpoint outside a run.
 
     Raises:
-        UsageError: nothing there to export, or a checkpoint without images.
+        UsageError: nothing there to export, or a checkpoint without data.
+        ParityError: a file does not reproduce the model.
     """
-    config = checked(ArtifactsConfig, **values)
-    path = Path(source) if source else runfolder.newest().path
-    run = None
-    if not (path.suffix == ".safetensors" or (path / checkpoint.CARD).is_file()):
-        run = runfolder.open_run(path)
-        path = run.path
+    require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
+    progress = progress or surroundings()
+    given = options(precisions=listed(precision), opset=opset, batch=whole(batch), uint8_input=uint8_input)
+    int8_given = options(max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower)
+    given |= {"int8": int8_given} if int8_given else {}
+    checked(ArtifactsConfig, **given)
+    path, run = _source(source)
     model, card = checkpoint.load(path)
-    dataset, _ = data_for(path, card.dataset, data, "test", progress)
+    dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
+    recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
+    config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
     if run is not None and dataset.content != card.dataset.get("content", dataset.content):
         raise UsageError(
-            f"the images in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
+            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
             f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
         )
-    if output is None:
-        output = run.path if run else path.parent if path.is_file() else path
-    if output.suffix == ".onnx" and len(config.precisions) > 1:
-        raise UsageError(f"--output {output} is one file and {len(config.precisions)} precisions are asked for")
-    entries = []
-    floats: Path | None = None
-    for precision in ordered(config.precisions):
-        target = output if output.suffix == ".onnx" else RunFolder(output).artifact(precision)
-        entries.append(
-            export_one(
-                model, card, target, precision=precision, config=config, dataset=dataset, run=run,
-                recipe=load_recipe(run.recipe).fingerprint if run and run.recipe.is_file() else None,
-                progress=progress,
-                fp32=floats,
-            )
+    folder = Path(output) if output else run.path if run else path.parent if path.is_file() else path
+    if folder.suffix == ".onnx" and len(config.precisions) > 1:
+        raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
+    entries: list[ArtifactEntry] = []
+    files: dict[str, Path] = {}
+    for own in ordered(config.precisions):
+        file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)
+        entry = export_one(
+            model, card, file, precision=own, config=config, dataset=dataset, run=run,
+            recipe=recipe.fingerprint if recipe else None, progress=progress, fp32=files.get("fp32"),
         )  # fmt: skip
-        floats = target if precision == "fp32" else floats
+        entries.append(entry)
+        files |= {own: file} if entry.file else {}
     if run is not None and run.stages():
         build.write(run)
-    return entries
+    return ExportResult(files=files, document=entries)
+
+
+def _source(named: str | Path | None) -> tuple[Path, RunFolder | None]:
+    """A checkpoint's path, and the run that it is the student of."""
+    path = Path(named) if named else runfolder.newest().path
+    if path.suffix == ".safetensors" or (path / checkpoint.CARD).is_file():
+        return path, None
+    run = runfolder.open_run(path)
+    return run.path, run

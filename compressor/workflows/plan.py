@@ -1,8 +1,8 @@
-"""From a recipe to a plan: names and everything `auto` resolved, data read, stages listed, cost estimated."""
+"""`plan`, and the first step of `distill` and `tune`: names and `auto` resolved, data read, stages listed, cost estimated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,34 @@ from compressor import runfolder
 from compressor.benchmarking import host
 from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
-from compressor.data.load import load_dataset
+from compressor.data.kind import kind_of
+from compressor.data.load import load_dataset, modality_of
 from compressor.data.loaders import worker_count
+from compressor.display import surroundings
 from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError, UsageError, nearest
 from compressor.models import checkpoint, cost
-from compressor.models.names import locate, resolve
+from compressor.models.family import family_of, resolve
+from compressor.models.locate import locate
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
+from compressor.options import Settings, options
+from compressor.packages import require
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
 from compressor.recipe import find as find_recipe
 from compressor.recipe import load as load_recipe
+from compressor.reporting import screen
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.seeds import leaves_no_trace
+
+NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
+"""Modules that a training street stands on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +69,69 @@ class Plan:
         return next((s for s in self.stages if s.role == role), None)
 
 
-def plan(recipe: Recipe, progress: Progress) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class PlanResult(Shown):
+    """What a run would be and cost."""
+
+    document: Estimate
+
+    def blocks(self) -> list[Block]:
+        """The stages and the estimate."""
+        return screen.plan(self.document)
+
+
+@leaves_no_trace
+def plan(
+    *,
+    teacher: str | Path | None = None,
+    student: str | None = None,
+    data: str | Path | None = None,
+    recipe: Recipe | str | Path | None = None,
+    unlabeled: str | Path | None = None,
+    assistants: str | Sequence[str] | None = None,
+    baseline: bool | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    image_size: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    views: int | str | None = None,
+    cache_limit: float | None = None,
+    seeds: int | None = None,
+    device: str = "auto",
+    settings: Settings | None = None,
+    resume: str | Path | None = None,
+    progress: Progress | None = None,
+) -> PlanResult:
+    """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
+
+    Raises:
+        UsageError, RecipeError, DataError: as `distill`.
+    """
+    require(*NEEDED)
+    progress = progress or surroundings()
+    given = options(
+        teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
+        epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
+        cache_limit=cache_limit, seeds=seeds,
+    )  # fmt: skip
+    chosen, _ = choose(recipe, given, settings, resume)
+    own = accelerator(device)
+    return PlanResult(document=estimate(make_plan(chosen, progress), own, progress))
+
+
+def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     """Resolves names and everything `auto`, and reads the data.
 
     Raises:
         UsageError: an unknown model, an override for nobody, or data that can't be trained on.
     """
-    source = locate(recipe.teacher.model, role="teacher")
-    student = resolve(recipe.student.model, role="student")
-    assistants = [] if recipe.assistants == "none" else [resolve(a, role="assistant") for a in recipe.assistants]
-    teacher = source.timm_name or (str(source.path) if source.path else recipe.teacher.model)
+    kind = modality_of(recipe.data.source)
+    source = locate(recipe.teacher.model, role="teacher", modality=kind)
+    student = resolve(recipe.student.model, role="student", modality=kind)[0]
+    wanted = [] if recipe.assistants == "none" else recipe.assistants
+    assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
+    teacher = source.name or (str(source.path) if source.path else recipe.teacher.model)
     for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
         if spelled != name and source.path is None:
             progress.say(f"{spelled} → {name}")
@@ -77,12 +142,12 @@ def plan(recipe: Recipe, progress: Progress) -> Plan:
         progress.say(note)
     if dataset.unreadable:
         listed = ", ".join(dataset.unreadable[:5]) + (" …" if len(dataset.unreadable) > 5 else "")
-        progress.say(f"skipped {len(dataset.unreadable)} unreadable image(s): {listed}")
+        progress.say(f"skipped {len(dataset.unreadable)} unreadable sample(s): {listed}")
     resolved = recipe.model_copy(
         update={
             "threads": _threads() if recipe.threads == "auto" else recipe.threads,
             "data": recipe.data.model_copy(
-                update={"image_size": dataset.image_size, "augment": dataset.augment, "workers": worker_count(dataset)}
+                update=kind_of(dataset.modality).settled(dataset) | {"workers": worker_count(dataset)}
             ),
             "teacher": recipe.teacher.model_copy(update={"model": teacher}),
             "student": recipe.student.model_copy(update={"model": student}),
@@ -146,26 +211,6 @@ def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assist
         yield Stage(index=index, role=role, model=model, epochs=epochs, config=config, seeds=own)
 
 
-def accelerator(device: str = "auto") -> Accelerator:
-    """The process's one Accelerator: `auto`, `cpu` or `cuda`.
-
-    Raises:
-        UsageError: cuda was asked for and is absent, the name is unknown, or there are several processes.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device '{device}' (available: auto, cpu, cuda)")
-    if device == "cuda" and not torch.cuda.is_available():
-        built = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no NVIDIA GPU"
-        raise UsageError(f"--device cuda: {built}. Use --device cpu, or `compress doctor` to see what is missing.")
-    found = Accelerator(cpu=device == "cpu")
-    if found.num_processes > 1:
-        raise UsageError(
-            f"started as {found.num_processes} processes: training on several devices is not there yet.\n"
-            "Start one process (without `accelerate launch` or `torchrun`); it uses one device."
-        )
-    return found
-
-
 def run_name(planned: Plan) -> str:
     """`teacher-student-data`."""
     recipe = planned.recipe
@@ -198,7 +243,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
             own = teacher if stage.role in ("assistant", "student") else None
             seconds = 0.0
             if first.training != "none":
-                seconds = chain.rehearse(
+                seconds = chain.stage_seconds(
                     first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
                     teacher=own, accelerator=device,
                 )  # fmt: skip
@@ -208,18 +253,19 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                 "role": stage.role,
                 "model": first.architecture.name,
                 "weights": first.origin if first.training != "none" else f"{first.origin}, used as it is",
-                "stem": first.architecture.stem,
+                "stem": first.architecture.described().get("stem", "keep"),
                 "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
                 "reads": sorted(reads),
                 "teacher_is": _teacher_is(stage, reads),
                 "params": cost.parameters(first.model),
-                "macs": cost.macs(first.model, first.preprocessing.size),
+                "macs": cost.macs(first.model, family_of(first.model).example(first.preprocessing, 1)),
                 "epochs": stage.epochs if first.training != "none" else 0,
                 "seeds": len(stage.seeds),
                 "seconds": seconds * len(stage.seeds),
             }))  # fmt: skip
             if stage.role in ("teacher", "assistant"):
                 teacher = FrozenTeacher(first.model, first.preprocessing)
+            shown = first.preprocessing.shown
     # Weights of every stage and seed, the shipped copy, and the two exported graphs.
     megabytes = sum(4 * s.params * s.seeds for s in stages) / 1e6
     student = next(s.params for s in stages if s.role == "student")
@@ -231,7 +277,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
             name=planned.dataset.name,
             classes=planned.dataset.classes,
             **counts,
-            input=f"{planned.dataset.image_size} px",
+            input=shown,
         ),
         stages=stages,
         seconds=sum(s.seconds for s in stages),
@@ -248,14 +294,19 @@ def _teacher_is(stage: Stage, reads: set[str]) -> str:
 
 
 def choose(
-    recipe: Path | None, given: dict[str, Any], settings: list[str] | None, resume: str | None, *, search: bool = False
+    recipe: Recipe | str | Path | None,
+    given: dict[str, Any],
+    settings: Settings | None,
+    resume: str | Path | None,
+    *,
+    search: bool = False,
 ) -> tuple[Recipe, RunFolder | None]:
     """The recipe that a command means; with `resume` a stopped run's own, and that run.
 
     Args:
-        recipe: a file, or the name of a packaged one.
-        given: options by recipe key; None was not given.
-        settings: `--set` strings.
+        recipe: one, a file, or the name of a packaged one.
+        given: options by recipe key.
+        settings: `--set` strings, or values by recipe key.
         resume: a run to continue.
         search: whether it is `tune` that continues, not `distill`.
 
@@ -263,11 +314,10 @@ def choose(
         UsageError: something is to be changed in a run that is continued, it is done, or the other command's.
         RecipeError: see `recipe.load`.
     """
-    given = {key: value for key, value in given.items() if value is not None}
     if resume is None:
-        return load_recipe(find_recipe(recipe), given, settings), None
-    if given or settings:
-        names = ", ".join([*given, *(settings or [])])
+        return load_recipe(recipe if isinstance(recipe, Recipe) else find_recipe(recipe), given, settings), None
+    if given or settings or recipe is not None:
+        names = ", ".join([*given, *(settings or []), *(["recipe"] if recipe is not None else [])])
         raise UsageError(f"--resume continues a run with its own recipe; drop {names}, or start a new run")
     run = runfolder.open_run(resume)
     status = run.read().status

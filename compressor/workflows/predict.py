@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +11,63 @@ import numpy as np
 
 from compressor import runfolder
 from compressor.artifact import session
-from compressor.artifact.preprocessing import open_image, to_pixels
-from compressor.data.folder import SUFFIXES
+from compressor.artifact.session import Artifact
+from compressor.display import surroundings
 from compressor.errors import CompressorError, UsageError
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
+from compressor.reporting import screen
+from compressor.reporting.screen import Block, Shown
+from compressor.seeds import leaves_no_trace
 
 
-def label(model: str, names: list[str], *, top: int, provider: str, progress: Progress) -> list[dict[str, Any]]:
-    """Per image its `top` classes with calibrated probabilities, or why it could not be read.
+@dataclass(frozen=True, kw_only=True)
+class PredictResult(Shown):
+    """Answers, in the order of what was named."""
+
+    document: list[dict[str, Any]]
+    """Per thing `image` (its name) and `classes`, best first, each `class` and calibrated `probability`; or `error`."""
+
+    def blocks(self) -> list[Block]:
+        """A line per thing that could be read."""
+        return [f"{a['image']}: {_best(a['classes'])}" for a in self.document if "error" not in a]
+
+    @property
+    def errors(self) -> list[str]:
+        """What could not be read, and why."""
+        return [f"{a['image']}: {a['error']}" for a in self.document if "error" in a]
+
+    def _repr_html_(self) -> str:
+        return screen.to_html([*self.blocks(), *(f"error: {text}" for text in self.errors)])
+
+
+def _best(classes: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{c['class']} {c['probability']:.3f}" for c in classes)
+
+
+@leaves_no_trace
+def predict(
+    model: str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    top: int = 1,
+    provider: str = "cpu",
+    progress: Progress | None = None,
+) -> PredictResult:
+    """Labels and calibrated probabilities, from the exported file alone.
+
+    Args:
+        model: an ONNX file or a run.
+        images: files and folders of what the model was made for.
+        top: how many classes to name for each.
 
     Raises:
-        UsageError: no images.
+        UsageError: nothing of the model's modality is there.
         ArtifactError: the file is no self-describing ONNX file.
     """
+    progress = progress or surroundings()
+    names = [str(name) for name in ([images] if isinstance(images, str | Path) else images)]
     require("onnxruntime")
     path = Path(model)
     if path.suffix != ".onnx":
@@ -32,34 +76,24 @@ def label(model: str, names: list[str], *, top: int, provider: str, progress: Pr
             raise UsageError(f"run '{model}' has no exported file yet; make one: compress export {model}")
     artifact = open_artifact(path, progress, provider)
     metadata = artifact.metadata
-    answers: list[dict[str, Any]] = []
-    for image in _images(names):
-        try:
-            pixels = to_pixels(open_image(image), metadata.preprocessing)
-        except OSError as error:
-            answers.append({"image": str(image), "error": str(error)})
-            continue
-        logits = artifact.logits(pixels[None], metadata.preprocessing)[0]
-        if len(logits) != len(metadata.classes):
-            raise CompressorError(f"{path} gives {len(logits)} logits for {len(metadata.classes)} classes")
-        probabilities = session.softmax(logits, metadata.temperature or 1.0)
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        found = [{"class": metadata.classes[i], "probability": float(probabilities[i])} for i in best]
-        answers.append({"image": str(image), "classes": found})
-    return answers
-
-
-def _images(names: list[str]) -> list[Path]:
-    found: list[Path] = []
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise UsageError(f"folder '{name}' holds no images ({', '.join(sorted(SUFFIXES))})")
-            found += inside
-        else:
-            found.append(path)
+    found = [source for name in names for source in metadata.preprocessing.sources(name)]
     if not found:
-        raise UsageError("no images given")
-    return found
+        raise UsageError("nothing to predict: name a file or a folder")
+    return PredictResult(document=[_answer(artifact, shown, source, top) for shown, source in found])
+
+
+def _answer(artifact: Artifact, shown: str, source: Any, top: int) -> dict[str, Any]:
+    """The classes of one thing; of several rows one list each."""
+    metadata = artifact.metadata
+    try:
+        inputs = metadata.preprocessing.encode([metadata.preprocessing.open(source)])
+    except OSError as error:
+        return {"image": shown, "error": str(error)}
+    logits = artifact.logits(inputs)
+    if logits.shape[1] != len(metadata.classes):
+        raise CompressorError(f"{artifact.path} gives {logits.shape[1]} logits for {len(metadata.classes)} classes")
+    rows = []
+    for probabilities in session.softmax(logits, metadata.temperature or 1.0):
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        rows.append([{"class": metadata.classes[i], "probability": float(probabilities[i])} for i in best])
+    return {"image": shown, "classes": rows[0]} | ({"rows": rows} if len(rows) > 1 else {})

@@ -2,21 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from compressor import runfolder
 from compressor.data.load import load_dataset
+from compressor.display import surroundings
 from compressor.errors import MissingExtraError, UsageError
 from compressor.files import write_text
 from compressor.progress import Progress
-from compressor.reporting import build, comparison
+from compressor.reporting import build, comparison, screen
 from compressor.reporting.document import Comparison, Report
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import recipe_data
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportResult(Shown):
+    """A run's report."""
+
+    run: Path
+    """Its folder, in which the report lies as HTML, Markdown, CSV and JSON."""
+    document: Report
+    """`report.json`."""
+
+    def blocks(self) -> list[Block]:
+        """The headline table and what the teacher's help was worth."""
+        return screen.report(RunFolder(self.run), self.document)
+
+    def _repr_html_(self) -> str:
+        page = self.run / "report.html"
+        return screen.framed(page) if page.is_file() else super()._repr_html_()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult(Shown):
+    """Several runs side by side."""
+
+    output: Path
+    """The folder with comparison.html and comparison.md."""
+    document: Comparison
+
+    def blocks(self) -> list[Block]:
+        """A line per run."""
+        return screen.comparison(self.document, self.output)
+
+
+@leaves_no_trace
+def report(
+    runs: str | Path | Sequence[str | Path] | None = None,
+    *,
+    output: str | Path = ".",
+    progress: Progress | None = None,
+) -> ReportResult | ComparisonResult:
+    """Rebuilds a run's report from what its folder holds, or compares several runs.
+
+    Args:
+        runs: None: the newest one.
+        output: folder for the comparison of several.
+
+    Raises:
+        UsageError: no such run.
+    """
+    progress = progress or surroundings()
+    named = [] if runs is None else [str(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    if len(named) > 1:
+        return ComparisonResult(output=Path(output), document=compare_runs(named, Path(output), progress))
+    folder = runfolder.open_run(named[0]) if named else runfolder.newest()
+    return ReportResult(run=folder.path, document=rebuild(folder, progress))
+
+
 def rebuild(run: RunFolder, progress: Progress) -> Report:
-    """A run's report, built anew; pictures for it are stored when they are missing and the images are at hand."""
+    """A run's report, built anew; examples for it are stored when they are missing and the data are at hand."""
     dataset = None
     config = recipe_data(run.path)
     wanted = run.teacher() and run.shipped() and not run.examples.is_file()
@@ -24,7 +84,7 @@ def rebuild(run: RunFolder, progress: Progress) -> Report:
         try:
             dataset = load_dataset(config, progress)
         except UsageError as error:
-            progress.say(f"the report has no example images: {error}")
+            progress.say(f"the report has no examples: {error}")
     return build.write(run, dataset)
 
 

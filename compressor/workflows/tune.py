@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import shutil
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
-from compressor.data.decoded import with_decoded
+from compressor import runfolder
+from compressor.data.kind import kind_of
+from compressor.display import surroundings
 from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.distillation.document import Tuning
 from compressor.distillation.fit import fit
@@ -24,12 +28,23 @@ from compressor.errors import CompressorError, UsageError
 from compressor.files import write_json, write_text
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import active
+from compressor.options import Settings, options, spelled
+from compressor.packages import require
 from compressor.progress import Progress
 from compressor.recipe import Recipe
+from compressor.reporting import screen
+from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
-from compressor.seeds import derive_seed
-from compressor.workflows import distill as pipeline
-from compressor.workflows.plan import Plan, Stage, begin
+from compressor.seeds import derive_seed, leaves_no_trace
+from compressor.workflows.distill import dataset_entry, decide_precision, learning_from, same_data, train
+from compressor.workflows.plan import (
+    Plan,
+    Stage,
+    begin,
+    choose,
+    make_plan,
+    run_name,
+)
 
 TEMPERATURES = (1.0, 10.0)
 ALPHAS = (0.02, 0.9)
@@ -37,7 +52,70 @@ SPREAD = 5.0
 """Weights are searched from a fifth to five times the recipe's."""
 
 
-def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progress: Progress) -> Tuning:
+@dataclass(frozen=True, kw_only=True)
+class TuneResult(Shown):
+    """A finished search."""
+
+    run: Path
+    """Its folder."""
+    recipe: Path
+    """The recipe with what was found."""
+    document: Tuning
+    """`tune.json`."""
+
+    def blocks(self) -> list[Block]:
+        """The best trials."""
+        return screen.tuning(self.document)
+
+
+@leaves_no_trace
+def tune(
+    *,
+    teacher: str | Path | None = None,
+    student: str | None = None,
+    data: str | Path | None = None,
+    recipe: Recipe | str | Path | None = None,
+    assistants: str | Sequence[str] | None = None,
+    trials: int = 20,
+    epochs: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    settings: Settings | None = None,
+    name: str | None = None,
+    resume: str | Path | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> TuneResult:
+    """Searches the objective's temperatures and weights on validation and writes a recipe with what was found.
+
+    Args: the options of `compress tune`; `recipe`, `settings`, `progress` and `command` as in `distill`.
+
+    Raises:
+        UsageError, RecipeError, DataError: something given is wrong; nothing was started.
+        CompressorError: no trial came to its end.
+    """
+    require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
+    progress = progress or surroundings()
+    given = options(
+        teacher=teacher, student=student, data=data, assistants=assistants, epochs=epochs, limit=limit, seed=seed
+    )
+    own = accelerator(device)
+    chosen, stopped = choose(recipe, given, settings, resume, search=True)
+    planned = make_plan(chosen, progress)
+    run = stopped or runfolder.create(name or f"{run_name(planned)}-tune")
+    progress.say(f"run folder: {run.path}")
+    try:
+        found = search(planned, run, trials, own, progress, command=command or spelled("tune", given, settings))
+    except KeyboardInterrupt:
+        progress.say(f"stopped; continue with: compress tune --resume {run.path} --trials {trials}")
+        raise
+    return TuneResult(run=run.path, recipe=Path(found.recipe), document=found)
+
+
+def search(
+    planned: Plan, run: RunFolder, trials: int, device: Accelerator, progress: Progress, *, command: str | None = None
+) -> Tuning:
     """Searches until the study has `trials` trials; writes `tune.json` and the recipe `tuned.yaml`.
 
     The first trial is the recipe's own objective, so that what is found is never worse on validation.
@@ -48,25 +126,25 @@ def tune(planned: Plan, run: RunFolder, trials: int, device: Accelerator, progre
         trials: pruned ones count.
 
     Raises:
-        UsageError: the objective searched would be overruled by an override; or the images are no longer the run's.
+        UsageError: the objective searched would be overruled by an override; or the data are no longer the run's.
         CompressorError: no trial came to its end.
     """
     import optuna
 
     _check(planned.recipe)
-    pipeline.same_images(run, planned.dataset)
+    same_data(run, planned.dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, planned.recipe.to_yaml())
-        run.update(command=shlex.join(["compress", *sys.argv[1:]]))
-    run.update(name=run.path.name, status="tuning", dataset=pipeline.dataset_entry(planned.dataset))
+        run.update(command=command)
+    run.update(name=run.path.name, status="tuning", dataset=dataset_entry(planned.dataset))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     teachers = tuple(s for s in planned.stages if s.role in ("teacher", "assistant"))
-    found = pipeline.train(replace(planned, stages=teachers), run, device, progress)
+    found = train(replace(planned, stages=teachers), run, device, progress)
     last = teachers[-1]
     teacher = found[last.role, last.seeds[0]][-1]
-    planned = pipeline.decide_precision(planned, run, teacher, device, progress)
-    size = max(planned.dataset.image_size, teacher.card.preprocessing.size)
-    planned = replace(planned, dataset=with_decoded(planned.dataset, size, progress))
+    planned = decide_precision(planned, run, teacher, device, progress)
+    kind = kind_of(planned.dataset.modality)
+    planned = replace(planned, dataset=kind.prepared(planned.dataset, teacher.card.preprocessing, progress))
     stage = planned.stage("student")
     assert stage is not None
     study = optuna.create_study(
@@ -127,7 +205,7 @@ def _say(study: Any, left: int, trials: int, progress: Progress) -> None:
 def _attempt(
     trial: Any, planned: Plan, stage: Stage, teacher: Result, run: RunFolder, device: Accelerator, progress: Progress
 ) -> float:
-    """One training of the student; accuracy on validation, of which less than one image is the NLL's to decide."""
+    """One training of the student; accuracy on validation, of which less than one row is the NLL's to decide."""
     import optuna
 
     objective = suggest(trial, stage.config.objective)
@@ -136,16 +214,16 @@ def _attempt(
     digest = hashlib.blake2b(json.dumps(trial.params, sort_keys=True).encode(), digest_size=6).hexdigest()
     folder = run.path / "trials" / digest
     first = begin(planned, stage, stage.seeds[0], device.device)
-    dataset, guide = pipeline.guided(planned, replace(stage, config=config), first, teacher, device, progress)
+    dataset, source = learning_from(planned, replace(stage, config=config), first, teacher, device, progress)
     job = chain.job_for(
-        first, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0], teacher=guide
+        first, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0], teacher=source
     )
-    images = len(dataset.splits["validation"])
+    samples = len(dataset.splits["validation"]) * dataset.rows
     seen: dict[str, float] = {}
 
     def watch(record: dict[str, Any]) -> None:
         seen["top1"], seen["nll"] = record["validation_top1"], record["validation_nll"]
-        trial.report(_score(seen, images), record["epoch"])
+        trial.report(_score(seen, samples), record["epoch"])
         if record["epoch"] < stage.epochs and trial.should_prune():
             raise optuna.TrialPruned
 
@@ -159,11 +237,15 @@ def _attempt(
             shutil.rmtree(folder / "state", ignore_errors=True)
     trial.set_user_attr("top1", seen["top1"])
     trial.set_user_attr("nll", seen["nll"])
-    return _score(seen, images)
+    return _score(seen, samples)
 
 
-def _score(seen: dict[str, float], images: int) -> float:
-    return seen["top1"] - min(seen["nll"], 9.9) / (10 * images)
+WORST_NLL = 9.9
+"""Nats at which the NLL is cut off, so that it decides less than one sample of accuracy does."""
+
+
+def _score(seen: dict[str, float], samples: int) -> float:
+    return seen["top1"] - min(seen["nll"], WORST_NLL) / (10 * samples)
 
 
 def _space(objective: ObjectiveConfig) -> dict[str, tuple[float, float, bool]]:

@@ -170,4 +170,4 @@ def test_a_graph_that_breaks_while_running_is_an_error_of_the_file(tmp_path: Pat
     model.graph.output.append(helper.make_tensor_value_info("broken", TensorProto.FLOAT, [7, 5]))
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ArtifactError, match="fails when run"):
-        session.load(tmp_path / "m.onnx").run(np.zeros((1, 3, 8, 8), np.float32))
+        session.load(tmp_path / "m.onnx").run((np.zeros((1, 3, 8, 8), np.float32),))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor.artifact.preprocessing import Preprocessing, normalize, open_image, to_pixels
+from compressor.artifact.images import ImagePreprocessing, normalize, open_image, to_pixels
 
-PRE = Preprocessing(size=32)
+PRE = ImagePreprocessing(size=32)
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -79,7 +79,7 @@ def test_the_centre_is_what_is_kept() -> None:
 def test_normalisation_equals_torchs_own(tmp_path: Path) -> None:
     import torch
 
-    from compressor.evaluation.torch_predictor import normalized
+    from compressor.models.timm.family import normalized
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     theirs = normalized(torch.from_numpy(pixels).permute(0, 3, 1, 2), PRE).numpy()

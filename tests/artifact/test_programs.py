@@ -20,7 +20,7 @@ from compressor.exporting import export as exporting
 from compressor.exporting.config import ExportConfig
 from compressor.models import checkpoint
 from compressor.progress import Silent
-from compressor.workflows.export import validation_pixels
+from compressor.workflows.export import validation_inputs
 from tests.conftest import compress
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def pixels_file(run: Path, tmp_path: Path, torchscript: None) -> Path:
     path = tmp_path / "pixels.onnx"
     exporting.export(
         model, card, path, precision="fp32", config=ExportConfig(uint8_input=True, batch=2),
-        pixels=validation_pixels(load_dataset(DataConfig(limit=160)), card, 8), recipe=None, progress=Silent(),
+        inputs=validation_inputs(load_dataset(DataConfig(limit=160)), card, 8), recipe=None, progress=Silent(),
     )  # fmt: skip
     return path
 

@@ -130,7 +130,7 @@ class Children:
 
 def measured(monkeypatch: pytest.MonkeyPatch, children: Children, **options: Any) -> dict[str, Row]:
     monkeypatch.setattr(measure, "together", children)
-    todo = [Cell(label=x, file=Path(x), provider="cpu", batch=4, threads=1, size=8) for x in children.latency]
+    todo = [Cell(label=x, file=Path(x), provider="cpu", batch=4, threads=1) for x in children.latency]
     return {row.file: row for row in measure.measure(todo, BenchmarkConfig(**options), Silent())}
 
 
@@ -222,13 +222,13 @@ def test_a_file_from_elsewhere_is_measured_when_its_input_says_its_size(run: Pat
 
 def test_a_child_that_dies_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CompressorError, match="no file"):
-        measure.together([Cell(label="x", file=tmp_path / "x.onnx", provider="cpu", batch=1, threads=1, size=8)],
+        measure.together([Cell(label="x", file=tmp_path / "x.onnx", provider="cpu", batch=1, threads=1)],
                          BenchmarkConfig())  # fmt: skip
 
 
 def test_a_child_that_is_killed_while_it_waits_is_an_error(run: Path) -> None:
     """Where memory is short the idle ones go first; a broken pipe must not pass for a closed terminal."""
-    cell = Cell(label="x", file=run / "student.onnx", provider="cpu", batch=1, threads=1, size=32)
+    cell = Cell(label="x", file=run / "student.onnx", provider="cpu", batch=1, threads=1)
     child = measure.Child(cell, BenchmarkConfig(warmup_seconds=0))
     try:
         child.ready()

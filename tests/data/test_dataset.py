@@ -99,8 +99,8 @@ def test_the_input_size_follows_the_images(tmp_path: Path, side: int, size: int)
     for label, name in enumerate(("a", "b")):
         for index in range(12):
             paint(tmp_path / name / f"{index}.png", label, index, size=side)
-    assert load_dataset(DataConfig(source=str(tmp_path))).image_size == size
-    assert load_dataset(DataConfig(source=str(tmp_path), image_size=64)).image_size == 64
+    assert load_dataset(DataConfig(source=str(tmp_path))).setup.size == size
+    assert load_dataset(DataConfig(source=str(tmp_path), image_size=64)).setup.size == 64
 
 
 def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
@@ -121,7 +121,7 @@ def remove(root: Path, *classes: str) -> None:
         (lambda p: remove(p, "red", "green"), "at least two"),
         (lambda p: [f.unlink() for f in (p / "red").iterdir()], "red has no images"),
         (lambda p: remove(p, "red", "green", "blue"), "no class folders"),
-        (lambda p: [f.unlink() for f in list((p / "red").iterdir())[1:]], "too few images to split"),
+        (lambda p: [f.unlink() for f in list((p / "red").iterdir())[1:]], "too few samples to split"),
     ],
 )
 def test_what_a_newcomer_gets_wrong_is_said_before_any_work(photos: Path, spoil: object, message: str) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.data import decoded, shards
+from compressor.data import shards
 from compressor.data.config import DataConfig
+from compressor.data.images import decoded
+from compressor.data.images.kind import IMAGES
+from compressor.data.images.views import render
 from compressor.data.load import load_dataset
-from compressor.data.views import generators_restored, render
+from compressor.data.views import generators_restored
 from compressor.errors import CompressorError
 from compressor.progress import Silent
 from tests.conftest import paint
@@ -113,32 +116,32 @@ def test_each_image_is_decoded_once_and_views_stay_pure(large: Path) -> None:
         counted.append(index)
         return read(index)
 
-    own = type(dataset)(**(vars(dataset) | {"read": counting, "read_for_views": counting}))
+    own = type(dataset)(**(vars(dataset) | {"read": counting}))
     first = decoded.with_decoded(own, 24, Silent())
-    assert first.decoded_side == 30
+    assert first.setup.stored_side == 30
     train = dataset.splits["train"]
     with generators_restored():
         views = [render(first, int(i), 0, 24) for i in train]
     assert sorted(counted) == sorted(train.tolist())
-    assert min(first.read_for_views(int(train[0])).size) == 30
+    assert min(first.setup.stored(int(train[0])).size) == 30
     again = decoded.with_decoded(own, 24, Silent())
     with generators_restored():
         assert all((render(again, int(i), 0, 24) == v).all() for i, v in zip(train, views, strict=True))
     assert len(counted) == len(train)
-    assert first.view_fingerprint != dataset.view_fingerprint
+    assert IMAGES.views_depend_on(first) != IMAGES.views_depend_on(dataset)
 
 
 def test_a_damaged_decoded_store_is_mended(large: Path) -> None:
     dataset = load_dataset(DataConfig(source=str(large), image_size=24))
     before = decoded.with_decoded(dataset, 24, Silent())
     index = int(dataset.splits["train"][0])
-    expected = np.asarray(before.read_for_views(index))
+    expected = np.asarray(before.setup.stored(index))
     shard = max(decoded.root().glob(f"{dataset.content}-*/pixels-*.shard"))
     data = bytearray(shard.read_bytes())
     data[5] ^= 0xFF
     shard.write_bytes(bytes(data))
     after = decoded.with_decoded(dataset, 24, Silent())
-    assert (np.asarray(after.read_for_views(index)) == expected).all()
+    assert (np.asarray(after.setup.stored(index)) == expected).all()
 
 
 def test_without_room_images_are_decoded_each_time_and_it_is_said(large: Path) -> None:
@@ -149,6 +152,6 @@ def test_without_room_images_are_decoded_each_time_and_it_is_said(large: Path) -
             said.append(message)
 
     dataset = load_dataset(DataConfig(source=str(large), image_size=25, decoded_limit=1e-9))
-    assert decoded.with_decoded(dataset, 25, Ear()).decoded_side is None
+    assert decoded.with_decoded(dataset, 25, Ear()).setup.stored_side is None
     assert len(said) == 1
     assert "no room for the decoded store" in said[0]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compressor.data.config import DataConfig
-from compressor.data.decoded import with_decoded
+from compressor.data.images.decoded import with_decoded
 from compressor.data.load import load_dataset
 from compressor.errors import DataError
 from compressor.progress import Silent
@@ -41,7 +41,7 @@ def test_they_join_training_alone(photos: Path, loose: Path) -> None:
     assert len(set(dataset.ids)) == len(dataset.ids)
     stored = with_decoded(dataset, 32, Silent())
     last = int(dataset.splits["unlabeled"][-1])
-    assert (np.asarray(stored.read_for_views(last)) == np.asarray(dataset.read(last))).all()
+    assert (np.asarray((stored.setup.stored or stored.read)(last)) == np.asarray(dataset.read(last))).all()
 
 
 def test_validation_and_test_images_are_left_out_in_any_format(photos: Path, loose: Path) -> None:
@@ -87,6 +87,6 @@ def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch
     result = compress(*common, "--name", "sure", "--set", "data.unlabeled_confidence=0.99", "--no-baseline",
                       "--set", f"teacher.model={next(run.glob('stages/00-*/seed0'))}")  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "learns from 0 unlabelled images" in result.output  # two epochs leave no teacher that sure
+    assert "learns from 0 unlabelled samples" in result.output  # two epochs leave no teacher that sure
     shutil.rmtree(loose)
     assert compress("evaluate", str(run), "--quiet").exit_code == 0

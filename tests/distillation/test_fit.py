@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.images import ImagePreprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
@@ -21,13 +21,14 @@ from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, fit
 from compressor.distillation.optim import build_optimizer
 from compressor.distillation.teacher import FrozenTeacher
-from compressor.models.build import Architecture, build
-from compressor.models.weights import head_names
+from compressor.errors import CheckpointError
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.weights import build, head_names
 from compressor.objectives.objective import Objective
 from compressor.progress import Silent
 from compressor.seeds import seed_everything
 
-PRE = Preprocessing(size=32)
+PRE = ImagePreprocessing(size=32)
 
 EVERYTHING: dict[str, Any] = {
     "ce": {}, "kd": {}, "dkd": {}, "dist": {}, "hint": {"on": "both"}, "attention": {}, "rkd": {},
@@ -42,7 +43,7 @@ def dataset() -> Dataset:
 
 def model(seed: int, name: str = "test_resnet") -> nn.Module:
     seed_everything(seed)
-    return build(Architecture(name=name, classes=10, image_size=32))
+    return build(TimmArchitecture(name=name, classes=10, image_size=32))
 
 
 def job(epochs: int = 2, teacher: FrozenTeacher | None = None, **stage: Any) -> Job:
@@ -140,7 +141,7 @@ def test_a_loss_that_explodes_is_said_with_a_fix(dataset: Dataset, tmp_path: Pat
 
 def test_calibration_divides_the_teachers_logits() -> None:
     net = model(0)
-    views = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    views = {"pixels": torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)}
     plain = FrozenTeacher(net, PRE).targets(views).logits
     torch.testing.assert_close(FrozenTeacher(net, PRE, temperature=2.0).targets(views).logits, plain / 2)
 
@@ -152,3 +153,29 @@ def test_bf16_trains_and_keeps_float32_weights(dataset: Dataset, tmp_path: Path,
     net = train(model(0), dataset, job(1, teacher, precision="bf16", objective=objective), tmp_path)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     assert all(torch.isfinite(p).all() for p in net.parameters())
+
+
+def saved_state(folder: Path, scaler: torch.amp.GradScaler) -> None:
+    net = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    state.save(folder, {"model": net}, optimizer, scaler, state.Progressed(epoch=3, seconds=1.5))
+
+
+def loaded_state(folder: Path, scaler: torch.amp.GradScaler) -> state.Progressed | None:
+    net = nn.Linear(2, 2)
+    return state.load(folder, {"model": net}, torch.optim.SGD(net.parameters(), lr=0.1), scaler)
+
+
+def test_a_resumed_fp16_training_keeps_its_loss_scale(tmp_path: Path) -> None:
+    saved_state(tmp_path, torch.amp.GradScaler("cpu", enabled=True, init_scale=512.0))
+    resumed = torch.amp.GradScaler("cpu", enabled=True)
+    assert resumed.get_scale() != 512.0
+    assert loaded_state(tmp_path, resumed) == state.Progressed(epoch=3, seconds=1.5)
+    assert resumed.get_scale() == 512.0
+
+
+def test_an_fp16_state_without_its_loss_scale_is_refused(tmp_path: Path) -> None:
+    saved_state(tmp_path, torch.amp.GradScaler("cpu", enabled=False))
+    with pytest.raises(CheckpointError, match="saved without the scale of its fp16 losses"):
+        loaded_state(tmp_path, torch.amp.GradScaler("cpu", enabled=True))
+    assert loaded_state(tmp_path, torch.amp.GradScaler("cpu", enabled=False)) is not None

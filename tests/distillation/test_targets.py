@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,30 +15,33 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.images import ImagePreprocessing
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
+from compressor.data.images import views
 from compressor.data.load import load_dataset
 from compressor.distillation import targets
 from compressor.distillation.config import StageConfig, TargetsConfig
 from compressor.distillation.fit import Job, fit
-from compressor.distillation.targets import Layout, StoredTeacher
+from compressor.distillation.store import Layout
+from compressor.distillation.targets import StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.errors import CompressorError
-from compressor.models.build import Architecture, build
-from compressor.models.taps import Outputs
+from compressor.models.outputs import Outputs
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.weights import build
 from compressor.progress import Silent
 from compressor.seeds import seed_everything
 
-PRE = Preprocessing(size=32)
+PRE = ImagePreprocessing(size=32)
 CPU = torch.device("cpu")
 EXACT = TargetsConfig(dtype="float32", batch_size=16, precision="fp32")
 
 
 def network(seed: int) -> nn.Module:
     seed_everything(seed)
-    return build(Architecture(name="test_resnet", classes=10, image_size=32))
+    return build(TimmArchitecture(name="test_resnet", classes=10, image_size=32))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,7 @@ def test_fifty_steps_from_the_store_equal_fifty_live_steps_to_the_bit(
     for stored in (False, True):
         teacher: Any = FrozenTeacher(network(1), PRE, temperature=1.3)
         if stored:
-            taps = wire(network(2), 32, teacher, config.objective).teacher_taps
+            taps = wire(network(2), PRE, teacher, config.objective).teacher_taps
             assert bool(taps) == ("attention" in objective)
             teacher = filled(teacher, dataset, views=5, attention=taps)
         job = Job(label="t", config=config, epochs=epochs, seed=0, preprocessing=PRE, teacher=teacher)
@@ -154,19 +159,49 @@ def test_a_changed_teacher_dataset_view_or_precision_is_another_store(dataset: D
     touched = network(1)
     with torch.no_grad():
         next(touched.parameters())[0].add_(1e-3)
-    augment = dataset.augment.model_copy(update={"scale": (0.5, 1.0)})
+    augment = dataset.setup.augment.model_copy(update={"scale": (0.5, 1.0)})
     others = [
         folder(FrozenTeacher(touched, PRE), dataset),
-        folder(FrozenTeacher(network(1), Preprocessing(size=32, mean=(0.5, 0.5, 0.5))), dataset),
+        folder(FrozenTeacher(network(1), ImagePreprocessing(size=32, mean=(0.5, 0.5, 0.5))), dataset),
         folder(teacher, load_dataset(DataConfig(limit=71))),
         folder(teacher, load_dataset(DataConfig(limit=72, seed=1))),
-        folder(teacher, type(dataset)(**(vars(dataset) | {"augment": augment}))),
-        folder(teacher, type(dataset)(**(vars(dataset) | {"decoded_side": 40}))),
+        folder(teacher, type(dataset)(**(vars(dataset) | {"setup": replace(dataset.setup, augment=augment)}))),
+        folder(teacher, type(dataset)(**(vars(dataset) | {"setup": replace(dataset.setup, stored_side=40)}))),
         folder(teacher, dataset, precision="bf16"),
         folder(teacher, dataset, embedding=False),
         folder(teacher, dataset, TargetsConfig(dtype="float16", batch_size=16)),
     ]
     assert len({base, *others}) == len(others) + 1
+
+
+def described(dataset: Dataset, stem: Literal["keep", "stride1"] = "keep") -> tuple[Path, str]:
+    """The folder of a teacher's store, and its weights' fingerprint; a stem changes strides, no weight."""
+    architecture = TimmArchitecture(name="mobilenetv3_small_050", classes=10, image_size=32, stem=stem)
+    seed_everything(1)
+    teacher = FrozenTeacher(build(architecture), PRE, architecture=architecture)
+    store, about = targets.describe(teacher, dataset, EXACT, embedding=True, precision="fp32", dense=True)
+    return store.folder, about["teacher"]
+
+
+@pytest.mark.parametrize("package", ["timm", "torch"])
+def test_another_version_of_a_package_is_another_store(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    base = described(dataset)[0]
+    monkeypatch.setattr(targets, "version", lambda name: "0.0.1" if name == package else version(name))
+    assert described(dataset)[0] != base
+
+
+def test_another_version_of_the_views_is_another_store(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = described(dataset)[0]
+    monkeypatch.setattr(views, "VERSION", views.VERSION + 1)
+    assert described(dataset)[0] != base
+
+
+def test_another_stem_with_the_same_weights_is_another_store(dataset: Dataset) -> None:
+    kept, adapted = described(dataset), described(dataset, "stride1")
+    assert kept[1] == adapted[1]
+    assert kept[0] != adapted[0]
 
 
 def test_a_stopped_filling_goes_on_where_it_was(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

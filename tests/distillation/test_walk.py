@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.images import ImagePreprocessing
 from compressor.distillation.config import StageConfig
+from compressor.distillation.fit import Tapped
 from compressor.distillation.optim import build_optimizer
 from compressor.distillation.teacher import FrozenTeacher, wire
-from compressor.models.build import Architecture, build
-from compressor.models.taps import Tapped
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.weights import build
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import Objective, Signals
 from compressor.seeds import seed_everything
@@ -62,16 +63,19 @@ MANY = [
 def step(teacher_name: str, student_name: str, size: int) -> None:
     """One training step with every feature term; everything the student learns from must reach it."""
     seed_everything(0)
-    teacher, student = (build(Architecture(name=n, classes=5, image_size=size)) for n in (teacher_name, student_name))
-    frozen = FrozenTeacher(teacher, Preprocessing(size=size))
-    wiring = wire(student, size, frozen, FEATURES)
+    teacher, student = (
+        build(TimmArchitecture(name=n, classes=5, image_size=size)) for n in (teacher_name, student_name)
+    )
+    preprocessing = ImagePreprocessing(size=size)
+    frozen = FrozenTeacher(teacher, preprocessing)
+    wiring = wire(student, preprocessing, frozen, FEATURES)
     assert wiring.pairs
     objective = Objective(FEATURES, wiring.widths)
     optimizer = build_optimizer(student, objective, StageConfig().optimizer, finetuning=False)
     tapped = Tapped(student.train(), embedding=wiring.embedding, taps=wiring.student_taps)
-    views = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
-    said = frozen.targets(views, embedding=True, taps=wiring.teacher_taps)
-    outputs = tapped(views.float() / 127.5 - 1)
+    views = torch.randint(0, 256, (4, size, size, 3), dtype=torch.uint8)
+    said = frozen.targets({"pixels": views}, embedding=True, taps=wiring.teacher_taps)
+    outputs = tapped(views.permute(0, 3, 1, 2).float() / 127.5 - 1)
     signals = Signals(
         labels=torch.tensor([0, 1, 2, 3]),
         student_logits=outputs.logits, teacher_logits=said.logits,

@@ -9,12 +9,14 @@ import pytest
 from torch import nn
 
 from compressor.artifact import session
-from compressor.artifact.preprocessing import Preprocessing
-from compressor.evaluation.torch_predictor import logits_of
+from compressor.artifact.images import ImagePreprocessing
+from compressor.artifact.preprocessing import taken
+from compressor.evaluation.torch_predictor import predictor_of
 from compressor.exporting import export as exporting
 from compressor.exporting.config import ExportConfig
-from compressor.models.build import Architecture, build
 from compressor.models.checkpoint import Card
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.weights import build
 from compressor.progress import Silent
 from compressor.seeds import seed_everything
 
@@ -35,7 +37,7 @@ LATER = {
 def answering(name: str, size: int) -> tuple[nn.Module, Card]:
     """A model of random weights whose every branch speaks, and whose logits differ between images."""
     seed_everything(0)
-    architecture = Architecture(name=name, classes=10, image_size=size)
+    architecture = TimmArchitecture(name=name, classes=10, image_size=size)
     model = build(architecture).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -48,7 +50,7 @@ def answering(name: str, size: int) -> tuple[nn.Module, Card]:
         for parameter in classifier.parameters():
             nn.init.normal_(parameter, std=0.5)
     card = Card(
-        architecture=architecture, classes=[str(i) for i in range(10)], preprocessing=Preprocessing(size=size),
+        architecture=architecture, classes=[str(i) for i in range(10)], preprocessing=ImagePreprocessing(size=size),
         role="student", origin="scratch", dataset={"name": "noise"}, params=1, macs=1,
     )  # fmt: skip
     return model, card
@@ -62,13 +64,14 @@ def test_a_family_passes_the_gate_with_a_dynamic_batch(name: str, size: int, tmp
     model, card = answering(name, size)
     coarse = np.random.default_rng(0).integers(0, 256, (13, 4, 4, 3), dtype=np.uint8)
     pixels = coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
-    said = logits_of(model, card.preprocessing)(pixels)
+    inputs = {"pixels": pixels}
+    said = predictor_of(model, card.preprocessing)(inputs)
     assert said.std() >= 0.1, "the comparison would be one of constants"
     done = exporting.export(
-        model, card, tmp_path / "m.onnx", precision="fp32", config=ExportConfig(), pixels=pixels, recipe=None,
+        model, card, tmp_path / "m.onnx", precision="fp32", config=ExportConfig(), inputs=inputs, recipe=None,
         progress=Silent(),
     )  # fmt: skip
     assert done.parity.max_relative_error <= 1e-3
     artifact = session.load(done.path)
     assert artifact.batch is None
-    assert artifact.logits(pixels[:5], card.preprocessing).shape == (5, 10)
+    assert artifact.logits(taken(inputs, slice(5))).shape == (5, 10)

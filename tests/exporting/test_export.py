@@ -14,24 +14,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compressor.artifact import session
-from compressor.artifact.preprocessing import Preprocessing, normalize
+from compressor.artifact.images import ImagePreprocessing, normalize
+from compressor.artifact.preprocessing import Inputs, taken
 from compressor.errors import CompressorError, ParityError
-from compressor.evaluation.torch_predictor import logits_of
+from compressor.evaluation.torch_predictor import predictor_of
 from compressor.exporting import export as exporting
 from compressor.exporting import parity
 from compressor.exporting.config import ExportConfig
-from compressor.models.build import Architecture, build
 from compressor.models.checkpoint import Card
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.weights import build
 from compressor.progress import Silent
 from compressor.seeds import seed_everything
 
 SIZE = 32
-PIXELS = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
+INPUTS = {"pixels": np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)}
 
 
 def model_and_card(name: str = "test_resnet") -> tuple[nn.Module, Card]:
     seed_everything(0)
-    architecture = Architecture(name=name, classes=4, image_size=SIZE)
+    architecture = TimmArchitecture(name=name, classes=4, image_size=SIZE)
     model = build(architecture).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -41,7 +43,7 @@ def model_and_card(name: str = "test_resnet") -> tuple[nn.Module, Card]:
     for parameter in model.get_classifier().parameters():  # type: ignore[operator]
         nn.init.normal_(parameter, std=0.5)
     card = Card(
-        architecture=architecture, classes=["a", "b", "c", "d"], preprocessing=Preprocessing(size=SIZE),
+        architecture=architecture, classes=["a", "b", "c", "d"], preprocessing=ImagePreprocessing(size=SIZE),
         role="student", origin="scratch", dataset={"name": "noise"}, params=1, macs=1, temperature=1.5,
     )  # fmt: skip
     return model, card
@@ -54,7 +56,7 @@ def export(model: nn.Module, card: Card, path: Path, precision: str = "fp32", **
         path,
         precision=precision,
         config=ExportConfig(**config),
-        pixels=PIXELS,
+        inputs=INPUTS,
         recipe="r",
         progress=Silent(),
     )
@@ -73,11 +75,11 @@ def test_a_file_reproduces_the_model_at_any_batch_size_and_says_what_it_is(expor
     assert artifact.batch is None
     described = artifact.metadata
     assert described.classes == ["a", "b", "c", "d"]
-    assert described.preprocessing.size == SIZE
+    assert described.preprocessing == ImagePreprocessing(size=SIZE)
     assert described.temperature == 1.5
     assert described.parity is not None
     for batch in (1, 3, 24):
-        assert artifact.logits(PIXELS[:batch], described.preprocessing).shape == (batch, 4)
+        assert artifact.logits(taken(INPUTS, slice(batch))).shape == (batch, 4)
     assert [p.name for p in exported.path.parent.iterdir()] == ["model.onnx"]
 
 
@@ -105,13 +107,13 @@ def test_a_planted_wrong_graph_is_caught(spoil: Any, exported: exporting.Exporte
     spoil(graph)
     onnx.save(graph, tmp_path / "wrong.onnx")
     loaded = session.load(tmp_path / "wrong.onnx")
-    reference = logits_of(model, card.preprocessing)
+    reference = predictor_of(model, card.preprocessing)
 
-    def run(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return loaded.run(normalize(part, card.preprocessing))
+    def run(part: Inputs) -> NDArray[np.float32]:
+        return loaded.run((normalize(part["pixels"], ImagePreprocessing(size=SIZE)),))
 
     with pytest.raises(Exception, match=r"does not reproduce|Got invalid dimensions"):
-        parity.gate(parity.compare(reference, run, PIXELS, batches=parity.BATCHES), "fp32", "wrong.onnx")
+        parity.gate(parity.compare(reference, run, INPUTS, batches=parity.BATCHES), "fp32", "wrong.onnx")
 
 
 def test_a_failed_gate_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,12 +148,12 @@ def test_a_failed_dynamo_export_falls_back_and_says_so(tmp_path: Path, monkeypat
     monkeypatch.setattr(exporting, "_write", failing)
     model, card = model_and_card()
     done = exporting.export(model, card, tmp_path / "m.onnx", precision="fp16", config=ExportConfig(batch=2),
-                            pixels=PIXELS, recipe=None, progress=Ear())  # fmt: skip
+                            inputs=INPUTS, recipe=None, progress=Ear())  # fmt: skip
     assert said == ["export: torch's dynamo exporter failed (RuntimeError: unsupported operator); trying TorchScript's"]
     artifact = session.load(done.path)
     assert artifact.batch == 2
     assert artifact.metadata.precision == "fp16"
-    assert artifact.logits(PIXELS[:5], artifact.metadata.preprocessing).shape == (5, 4)
+    assert artifact.logits(taken(INPUTS, slice(5))).shape == (5, 4)
     assert done.bytes < 0.6 * sum(p.numel() * 4 for p in model.parameters())
 
 

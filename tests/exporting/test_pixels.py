@@ -22,7 +22,7 @@ from compressor.models import checkpoint
 from compressor.progress import Silent
 from compressor.quantization.config import Int8Config
 from compressor.quantization.ladder import Job, climb
-from compressor.workflows.export import validation_pixels
+from compressor.workflows.export import validation_inputs
 from tests.conftest import compress, fill
 
 
@@ -79,7 +79,7 @@ def test_a_temperature_far_from_one_changes_no_answer(run: Path, tmp_path: Path,
     for pixels in (False, True):
         path = tmp_path / f"{pixels}.onnx"
         exporting.export(model, card, path, precision="fp32", config=ExportConfig(uint8_input=pixels),
-                         pixels=validation_pixels(dataset, card, 32), recipe=None, progress=Silent())  # fmt: skip
+                         inputs=validation_inputs(dataset, card, 32), recipe=None, progress=Silent())  # fmt: skip
         seen[pixels] = predict_artifact(session.load(path), dataset, "validation")
     assert np.array_equal(seen[True].logits.argmax(axis=1), seen[False].logits.argmax(axis=1))
     for at in (1.0, temperature):
@@ -92,18 +92,18 @@ def test_a_temperature_far_from_one_changes_no_answer(run: Path, tmp_path: Path,
 def test_pixels_in_every_precision(tempered: Path, tmp_path: Path, batch: Any) -> None:
     model, card = checkpoint.load(tempered)
     dataset = load_dataset(DataConfig(limit=160))
-    pixels = validation_pixels(dataset, card, 32)
+    inputs = validation_inputs(dataset, card, 32)
     config = ExportConfig(uint8_input=True, batch=batch)
     paths = {p: tmp_path / f"{p}.onnx" for p in ("fp32", "fp16", "int8")}
     for precision in ("fp32", "fp16"):
-        exporting.export(model, card, paths[precision], precision=precision, config=config, pixels=pixels,
+        exporting.export(model, card, paths[precision], precision=precision, config=config, inputs=inputs,
                          recipe=None, progress=Silent())  # fmt: skip
     job = Job(fp32=paths["fp32"], dataset=dataset, reference=exporting.reference_of(model, card, config),
-              pixels=pixels, batches=exporting.batches_of(config))  # fmt: skip
+              inputs=inputs, batches=exporting.batches_of(config))  # fmt: skip
     made = climb(job, paths["int8"], Int8Config(max_drop=6, allow_slower=True, calibration_images=64), Silent())
     assert made.chosen is not None
     seen = {p: predict_artifact(session.load(path), dataset, "validation") for p, path in paths.items()}
     top1 = {p: metrics.top_k(s.labels, s.logits, 1) for p, s in seen.items()}
     assert abs(top1["fp16"] - top1["fp32"]) <= 0.01
     assert top1["int8"] >= top1["fp32"] - 0.06
-    assert session.load(paths["int8"]).takes_pixels
+    assert session.load(paths["int8"]).inputs[0].type == "tensor(uint8)"

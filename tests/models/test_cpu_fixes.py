@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.models.build import Architecture, build
-from compressor.models.cpu_fixes import DepthwiseConv2d, mend
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.timm.cpu_fixes import DepthwiseConv2d, fix_gradients
+from compressor.models.weights import build
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (7, 7), (3, 5)])
@@ -22,7 +23,7 @@ def test_depthwise_gradients_are_those_of_the_plain_convolution(
     padding = (kernel[0] // 2, kernel[1] // 2)
     plain = nn.Conv2d(6, 6, kernel, stride, padding, groups=6, dtype=torch.float64)
     mended = copy.deepcopy(plain)
-    mend(mended)
+    fix_gradients(mended)
     assert isinstance(mended, DepthwiseConv2d)
     images = torch.randn(3, 6, *size, dtype=torch.float64)
     seen = []
@@ -40,7 +41,7 @@ def test_uneven_padding_and_larger_maps_keep_the_plain_way() -> None:
     torch.manual_seed(0)
     plain = nn.Conv2d(4, 4, 5, padding=(0, 2), groups=4, dtype=torch.float64)
     mended = copy.deepcopy(plain)
-    mend(mended)
+    fix_gradients(mended)
     for size in ((9, 3), (9, 9)):
         images = torch.randn(2, 4, *size, dtype=torch.float64)
         for convolution in (plain, mended):
@@ -52,7 +53,7 @@ def test_uneven_padding_and_larger_maps_keep_the_plain_way() -> None:
 
 def test_a_strided_pointwise_stem_trains_in_channels_last() -> None:
     """Without the detour, torch 2.13's CPU build dies here with "double free or corruption"."""
-    model = build(Architecture(name="fastvit_t8", classes=3, image_size=64)).train()
+    model = build(TimmArchitecture(name="fastvit_t8", classes=3, image_size=64)).train()
     images = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     model(images).sum().backward()
     stem = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.in_channels == 3]

@@ -11,11 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compressor.errors import CheckpointError, UsageError
-from compressor.models import cost, hub, names, weights
-from compressor.models.build import Architecture, build, decide_stem, preprocessing_for
-from compressor.models.weights import initialise, load_matching, read_state
+from compressor.models import cost, locate
+from compressor.models.family import family
+from compressor.models.timm import hub, names
+from compressor.models.timm.build import TimmArchitecture, decide_stem, preprocessing_for
+from compressor.models.weights import build, initialise, load_matching, read_state
 
-TINY = Architecture(name="test_resnet", classes=3, image_size=32)
+TINY = TimmArchitecture(name="test_resnet", classes=3, image_size=32)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_every_short_name_is_a_timm_model() -> None:
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown teacher 'resnet51': did you mean resnet5"):
-        names.locate("resnet51", role="teacher")
+        locate.locate("resnet51", role="teacher")
 
 
 def test_a_small_image_keeps_its_resolution_in_the_first_convolution() -> None:
@@ -48,14 +50,15 @@ def test_a_small_image_keeps_its_resolution_in_the_first_convolution() -> None:
     with pytest.raises(UsageError, match="not possible for convnext_atto"):
         decide_stem("convnext_atto", "stride1", 32)
     plain, adapted = (
-        Architecture(name="mobilenetv3_small_050", classes=3, image_size=32, stem=stem) for stem in ("keep", "stride1")
+        TimmArchitecture(name="mobilenetv3_small_050", classes=3, image_size=32, stem=stem)
+        for stem in ("keep", "stride1")
     )
     maps = [build(a).eval().forward_features(torch.zeros(1, 3, 32, 32)) for a in (plain, adapted)]  # type: ignore[operator]
     assert maps[1].shape[-1] == 2 * maps[0].shape[-1]
 
 
 def test_models_for_one_input_size_are_built_for_the_datas() -> None:
-    model = build(Architecture(name="test_vit", classes=3, image_size=64))
+    model = build(TimmArchitecture(name="test_vit", classes=3, image_size=64))
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
@@ -68,7 +71,7 @@ def test_each_model_keeps_its_own_statistics() -> None:
 def test_macs_and_parameters_of_a_convolution_are_counted_by_hand() -> None:
     model = nn.Conv2d(3, 8, 3, padding=1, bias=False)
     assert cost.parameters(model) == 3 * 8 * 9
-    assert cost.macs(model, 16) == 16 * 16 * 3 * 8 * 9
+    assert cost.macs(model, (torch.zeros(1, 3, 16, 16),)) == 16 * 16 * 3 * 8 * 9
 
 
 def test_auto_says_so_when_the_hub_cannot_be_reached() -> None:
@@ -82,8 +85,8 @@ def test_auto_says_so_when_the_hub_cannot_be_reached() -> None:
 
 def test_pretrained_weights_are_used_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub is a stub: timm's own loader gets a state dict of 1000 classes from it."""
-    donor = build(Architecture(name="test_resnet", classes=1000, image_size=160))
-    monkeypatch.setattr(hub, "answers", lambda: True)
+    donor = build(TimmArchitecture(name="test_resnet", classes=1000, image_size=160))
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *a, **k: dict(donor.state_dict()))
     loaded = initialise(TINY, "auto", role="teacher")
     assert loaded.origin == "pretrained"
@@ -95,10 +98,10 @@ def test_a_damaged_download_is_a_plain_sentence(monkeypatch: pytest.MonkeyPatch)
     def broken(*args: object, **kwargs: object) -> None:
         raise OSError("disk quota exceeded")
 
-    monkeypatch.setattr(hub, "answers", lambda: True)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", broken)
     with pytest.raises(UsageError, match="disk quota exceeded"):
-        weights.pretrained_state(TINY)
+        family("timm").pretrained(TINY)
 
 
 def test_a_pth_file_is_read_and_a_pickle_with_code_is_not(tmp_path: Path) -> None:

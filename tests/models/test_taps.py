@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
 from compressor.errors import UsageError
-from compressor.models.build import Architecture, build
-from compressor.models.taps import Tap, forward, measure, pair
+from compressor.models.outputs import Tap, pair
+from compressor.models.timm.build import TimmArchitecture
+from compressor.models.timm.taps import forward, measure
+from compressor.models.weights import build
 
 
-def made(name: str, size: int = 64, stem: str = "keep") -> torch.nn.Module:
-    return build(Architecture(name=name, classes=5, image_size=size, stem=stem)).eval()  # type: ignore[arg-type]
+def made(name: str, size: int = 64, stem: Literal["keep", "stride1"] = "keep") -> torch.nn.Module:
+    return build(TimmArchitecture(name=name, classes=5, image_size=size, stem=stem)).eval()
 
 
 @pytest.mark.parametrize(

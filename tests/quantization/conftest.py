@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
 from compressor.artifact import session
+from compressor.artifact.images import ImagePreprocessing, to_pixels
 from compressor.artifact.metadata import Metadata
-from compressor.artifact.preprocessing import Preprocessing, to_pixels
+from compressor.artifact.preprocessing import Inputs
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
@@ -27,16 +27,11 @@ class Student:
 
     dataset: Dataset
     fp32: Path
-    pixels: NDArray[np.uint8]
+    inputs: Inputs
 
     def job(self, **values: object) -> Job:
         artifact = session.load(self.fp32)
-        preprocessing = artifact.metadata.preprocessing
-
-        def reference(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return artifact.logits(pixels, preprocessing)
-
-        parts = {"fp32": self.fp32, "dataset": self.dataset, "reference": reference, "pixels": self.pixels}
+        parts = {"fp32": self.fp32, "dataset": self.dataset, "reference": artifact.logits, "inputs": self.inputs}
         return Job(**(parts | values))  # type: ignore[arg-type]
 
 
@@ -44,9 +39,9 @@ class Student:
 def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
     """Convolutions with squeeze-and-excite and hard-swish, 10 classes, 16 px: tested in seconds."""
     path = tmp_path_factory.mktemp("float") / "student.onnx"
-    preprocessing = Preprocessing(size=16)
+    preprocessing = ImagePreprocessing(size=16)
     dataset = load_dataset(DataConfig(limit=160, image_size=16))
     onnx.save(squeezing(size=16, classes=10), path)
     write_metadata(path, Metadata(name="tiny", classes=dataset.classes, preprocessing=preprocessing))
     pixels = np.stack([to_pixels(dataset.read(int(i)), preprocessing) for i in dataset.splits["validation"][:32]])
-    return Student(dataset, path, pixels)
+    return Student(dataset, path, {"pixels": pixels})

@@ -11,11 +11,13 @@ import onnx
 import pytest
 
 from compressor.artifact import session
+from compressor.artifact.preprocessing import taken
 from compressor.benchmarking.compare import Verdict
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
 from compressor.progress import Silent
 from compressor.quantization import ladder, speed
+from compressor.quantization.calibrate import calibration_indices
 from compressor.quantization.config import Int8Config
 from compressor.quantization.cpus import TARGETS, detect, runs_here
 from compressor.quantization.document import Speed
@@ -64,7 +66,7 @@ def test_an_int8_file_that_is_close_and_fast_is_kept_and_says_what_it_assumes(
     assert metrics.top_k(seen.labels, seen.logits, 1) == outcome.chosen.top1
     assert [p.name for p in tmp_path.iterdir()] == ["student.int8.onnx"]
     for batch in (1, 3):
-        assert artifact.logits(student.pixels[:batch], artifact.metadata.preprocessing).shape == (batch, 10)
+        assert artifact.logits(taken(student.inputs, slice(batch))).shape == (batch, 10)
 
 
 def test_a_file_that_is_slower_is_refused_unless_it_is_wanted_for_its_size(
@@ -166,7 +168,7 @@ def test_a_refused_int8_file_is_told_in_table_exit_code_and_report(run: Path, mo
 
 
 def test_calibration_uses_training_images_alone(student: Student) -> None:
-    chosen = ladder._calibration_indices(student.dataset, 50)
+    chosen = calibration_indices(student.dataset, 50)
     assert len(chosen) == 50
     assert set(chosen) <= set(student.dataset.splits["train"].tolist())
     assert not set(chosen) & set(student.dataset.splits["validation"].tolist())

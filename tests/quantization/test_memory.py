@@ -18,7 +18,7 @@ from compressor.quantization.calibrate import Calibration
 from compressor.quantization.quantize import operators
 model = onnx.shape_inference.infer_shapes(onnx.load(sys.argv[1]))
 rng = np.random.default_rng(0)
-batches = (rng.standard_normal((8, 3, 24, 24)).astype(np.float32) for _ in range(int(sys.argv[2]) // 8))
+batches = ({"image": rng.standard_normal((8, 3, 24, 24)).astype(np.float32)} for _ in range(int(sys.argv[2]) // 8))
 calibration = Calibration(model, batches, operators(model))
 calibration.ranges("entropy")
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)

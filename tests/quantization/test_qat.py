@@ -15,14 +15,15 @@ from torch import nn
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.config import StageConfig
 from compressor.evaluation import metrics
 from compressor.evaluation.torch_predictor import predict_model
+from compressor.models.family import family
 from compressor.progress import Silent
 from compressor.quantization import ladder, qat
 from compressor.quantization.config import Int8Config
 from compressor.quantization.cpus import TARGETS
-from compressor.workflows import plan as planning
 from tests.conftest import compress
 
 STEPS = 3
@@ -34,9 +35,9 @@ def test_fake_quantisation_is_int8_s_and_leaves_no_trace() -> None:
     second: Any = nn.Conv2d(3, 4, 5)  # parametrised below, which its type does not show
     model = nn.Sequential(nn.Conv2d(3, 3, 3), second, nn.BatchNorm2d(4), nn.ReLU()).eval()
     pre = load_dataset(DataConfig(limit=20))
-    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    images = {"pixels": torch.randint(0, 256, (6, 8, 8, 3), dtype=torch.uint8)}
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    preprocessing = chain.describe("test_resnet", pre, stem="keep")[1]
+    preprocessing = family("timm").describe("test_resnet", classes=10, setup=pre.setup, stem="keep")[1]
     with qat.fake_quantised(model, [images], preprocessing, limit=STEPS):
         assert not hasattr(model[0], "parametrizations")  # a 3 x 3 stem stays float, as in the ladder
         for channel in second.weight.detach():
@@ -68,7 +69,7 @@ def test_fine_tuning_learns_from_a_teacher_while_it_rounds(run: Path, tmp_path: 
     tuned = qat.tune(
         model, preprocessing, dataset, stage=stage, config=Int8Config(qat_epochs=3, qat_lr=2e-3),
         types=TARGETS["x86"], teacher=found.as_teacher(calibrate=True), seed=0, folder=tmp_path,
-        accelerator=planning.accelerator("cpu"), progress=Silent(),
+        accelerator=accelerator("cpu"), progress=Silent(),
     )  # fmt: skip
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert tuned.state_dict().keys() == before.keys()
@@ -77,7 +78,7 @@ def test_fine_tuning_learns_from_a_teacher_while_it_rounds(run: Path, tmp_path: 
     assert all(torch.equal(tuned.state_dict()[k], before[k]) for k in still)
     nll = []
     for candidate in (model, tuned):
-        batches = list(qat._pixels(dataset, preprocessing, 64))
+        batches = list(qat._samples(dataset, preprocessing, 64))
         with qat.fake_quantised(candidate, batches, preprocessing, limit=63):
             seen = predict_model(candidate, dataset, "train", preprocessing)
         nll.append(metrics.nll(seen.labels, seen.logits))

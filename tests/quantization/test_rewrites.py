@@ -169,7 +169,7 @@ def test_no_float_island_is_left_between_integers(target: str, tail: bool, tmp_p
     if tail:
         with_softmax(model)
     ready, _ = prepare(model, same_as(model), Silent())
-    ranges = Calibration(ready, [IMAGES[:8], IMAGES[8:]], operators(ready)).ranges("min-max")
+    ranges = Calibration(ready, [{"image": IMAGES[:8]}, {"image": IMAGES[8:]}], operators(ready)).ranges("min-max")
     made = quantize(ready, ranges, TARGETS[target])
     given, expected = run(made), run(model)
     assert np.square(given - expected).mean() < 0.01 * np.square(expected).mean()
@@ -198,7 +198,7 @@ def test_nodes_left_out_stay_float_and_the_input_is_left_unchanged() -> None:
     model = squeezing()
     ready, _ = prepare(model, same_as(model), Silent())
     before = ready.SerializeToString()
-    ranges = Calibration(ready, [IMAGES], operators(ready)).ranges("min-max")
+    ranges = Calibration(ready, [{"image": IMAGES}], operators(ready)).ranges("min-max")
     names = candidates(ready)
     first = next(n for n in names if n.startswith("Conv"))
     made = quantize(ready, ranges, TARGETS["x86"], nodes=[n for n in names if n != first])
@@ -212,7 +212,7 @@ def test_nodes_left_out_stay_float_and_the_input_is_left_unchanged() -> None:
 def test_seven_bit_weights_never_saturate_pairs_of_products() -> None:
     model = squeezing()
     ready, _ = prepare(model, same_as(model), Silent())
-    ranges = Calibration(ready, [IMAGES], operators(ready)).ranges("min-max")
+    ranges = Calibration(ready, [{"image": IMAGES}], operators(ready)).ranges("min-max")
     for target, most in (("x86", 64), ("x86-vnni", 127)):
         made = quantize(ready, ranges, TARGETS[target])
         largest = max(

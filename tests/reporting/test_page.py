@@ -179,6 +179,7 @@ def test_pictures_are_stored_once_and_survive_without_the_data(own: Path) -> Non
     document = build.write(RunFolder(own))
     assert 0 < len(document.examples) <= examples.COUNT
     for entry in document.examples:
+        assert entry.image is not None
         assert (own / entry.image).stat().st_size < 10_000
         assert entry.student != entry.teacher
     assert "data:image/png;base64," in (own / "report.html").read_text()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.distillation import chain
+from compressor.distillation.accelerator import accelerator
 from compressor.errors import CheckpointError, UsageError
 from compressor.models import checkpoint
 from compressor.progress import Silent
@@ -62,7 +63,7 @@ def test_the_run_folder_is_as_designed_and_reloads(run: Path) -> None:
     note = json.loads((run / "run.json").read_text())
     assert note["status"] == "done"
     model, card = checkpoint.load(run)
-    assert card.architecture.stem == "stride1"
+    assert card.architecture.described() == {"stem": "stride1"}
     assert card.classes == [str(d) for d in range(10)]
     assert not model.training
 
@@ -145,8 +146,8 @@ def test_skipped_images_are_said_and_leave_the_stages_names_alone(photos: Path) 
 
     options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet",
                "data.source": str(photos), "data.max_unreadable": 0.1}  # fmt: skip
-    planned = planning.plan(load_recipe(None, options), Ear())
-    assert "skipped 1 unreadable image(s): red/broken.png" in said
+    planned = planning.make_plan(load_recipe(None, options), Ear())
+    assert "skipped 1 unreadable sample(s): red/broken.png" in said
     assert [stage.model for stage in planned.stages] == ["test_resnet", "test_efficientnet", "test_efficientnet"]
 
 
@@ -170,15 +171,15 @@ def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused
 
 def test_a_teachers_epochs_can_be_overridden_by_its_name() -> None:
     options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet", "data.limit": 160}
-    assert planning.plan(load_recipe(None, options), Silent()).stages[0].epochs == 8
+    assert planning.make_plan(load_recipe(None, options), Silent()).stages[0].epochs == 8
     named = options | {"overrides.test_resnet.epochs": 3}
-    assert planning.plan(load_recipe(None, named), Silent()).stages[0].epochs == 3
+    assert planning.make_plan(load_recipe(None, named), Silent()).stages[0].epochs == 3
 
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "Accelerator", lambda **_: SimpleNamespace(num_processes=2))
+    monkeypatch.setattr("compressor.distillation.accelerator.Accelerator", lambda **_: SimpleNamespace(num_processes=2))
     with pytest.raises(UsageError, match="started as 2 processes"):
-        planning.accelerator("cpu")
+        accelerator("cpu")
 
 
 @pytest.mark.usefixtures("quick", "workdir")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from compressor.artifact import metadata, session
-from compressor.benchmarking.config import BenchmarkConfig
 from compressor.exporting.export import write_metadata
 from compressor.progress import Silent
 from compressor.quantization import cpus
@@ -94,13 +93,13 @@ def test_files_are_judged_on_images_that_none_was_trained_on(
     said: list[str] = []
     progress = Silent()
     monkeypatch.setattr(progress, "say", said.append, raising=False)
-    config = BenchmarkConfig(processes=1, samples=10, warmup_seconds=0, min_seconds=0)
-    models = measuring.benchmark([str(file) for file in files], config, progress, data="digits").models
+    quick = {"processes": 1, "samples": 10, "warmup_seconds": 0, "min_seconds": 0}
+    models = measuring.measured([str(file) for file in files], quick, progress, data="digits")[0].models
     counts = {Path(label).name: facts.accuracy.samples if facts.accuracy else None for label, facts in models.items()}
     assert counts["resplit.onnx"] is None
     assert counts["student.onnx"] is not None
     assert counts["stranger.onnx"] == counts["student.onnx"] < 400
-    assert any("resplit.onnx was not measured: it has seen some of these test images" in line for line in said)
+    assert any("resplit.onnx was not measured: it has seen some of these test samples" in line for line in said)
 
 
 def test_integers_for_another_cpu_are_simulated(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 
 @lru_cache(maxsize=1)
-def answers(timeout: float = 3.0) -> bool:
+def reachable(timeout: float = 3.0) -> bool:
     """Whether the hub's host accepts a connection; asked once per process."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return False

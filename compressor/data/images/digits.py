@@ -13,12 +13,13 @@ from PIL import Image
 
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
+from compressor.data.images.setup import settle
 from compressor.progress import Progress
 
 
 def read_digits(config: DataConfig, progress: Progress) -> Source:
-    """The digits as a source; takes nothing from `config`."""
-    with (files("compressor.data") / "digits.npz").open("rb") as file, np.load(file) as stored:
+    """The digits as a source."""
+    with (files("compressor.data.images") / "digits.npz").open("rb") as file, np.load(file) as stored:
         values, labels = stored["images"], stored["labels"]
     pixels = (values.astype(np.uint16) * 255 // 16).astype(np.uint8)  # stored as 0…16
     images = [Image.fromarray(image).convert("RGB") for image in pixels]
@@ -30,10 +31,13 @@ def read_digits(config: DataConfig, progress: Progress) -> Source:
         read=lambda i: images[i],
         content="uci-digits-1797",
         notes=["data: the embedded handwritten digits (1,797 images of 8 × 8, 10 classes); --data FOLDER takes yours"],
-        in_memory=True,
-        image_size=32,
         epochs=15,
         teacher_epochs=8,
-        # Upright, centred and tiny: a mild crop is all the variation they bear.
-        augment=AugmentConfig(scale=(0.75, 1.0), ratio=(0.8, 1.25), hflip=0.0, color_jitter=0.0),
+        setup=settle(
+            config,
+            size=32,
+            # Upright, centred and tiny: a mild crop is all the variation they bear.
+            augment=AugmentConfig(scale=(0.75, 1.0), ratio=(0.8, 1.25), hflip=0.0, color_jitter=0.0),
+            in_memory=True,
+        ),
     )

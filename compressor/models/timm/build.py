@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from compressor.artifact.preprocessing import Preprocessing
+from compressor.artifact.images import ImagePreprocessing
 from compressor.errors import UsageError
-from compressor.models import cost, hub
-from compressor.models.cpu_fixes import mend
+from compressor.models import cost
+from compressor.models.architecture import Architecture
+from compressor.models.timm import hub
+from compressor.models.timm.cpu_fixes import fix_gradients
 from compressor.packages import import_timm
 
 SMALL_IMAGE = 48  # pixels; at and below, `stem: auto` keeps the resolution in the first convolution
 
 
-class Architecture(BaseModel):
-    """All that is needed to build a model again, apart from its weights."""
+class TimmArchitecture(Architecture):
+    """A timm model, possibly with a changed stem."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+    family: str = "timm"
     name: str
     """timm's name, or `hf-hub:…`."""
-    classes: int
     image_size: int
     stem: Literal["keep", "stride1"] = "keep"
+
+    changes: ClassVar[tuple[str, ...]] = ("stem",)
 
 
 def decide_stem(name: str, wanted: str, image_size: int) -> Literal["keep", "stride1"]:
@@ -49,15 +50,15 @@ def decide_stem(name: str, wanted: str, image_size: int) -> Literal["keep", "str
     return "keep"
 
 
-def build(architecture: Architecture) -> nn.Module:
-    """The module with fresh weights, in channels_last, which trains and runs faster on CPU and GPU alike."""
+def build(architecture: TimmArchitecture) -> nn.Module:
+    """See `Family.build`; in channels_last, which trains and runs faster on CPU and GPU alike."""
     model = _create(architecture.name, classes=architecture.classes, image_size=architecture.image_size)
     if architecture.stem == "stride1":
         convolution = _stem_convolution(model)
         assert convolution is not None
         _keep_resolution(convolution)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    mend(model)
+    fix_gradients(model)
     return model
 
 
@@ -67,7 +68,7 @@ def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
     if takes_image_size(name):
         options["img_size"] = image_size
     remote = ":" in name  # the architecture itself is described on the hub
-    online = not remote or hub.answers()
+    online = not remote or hub.reachable()
     try:
         with warnings.catch_warnings(), hub.offline(remote and not online):
             warnings.simplefilter("ignore")
@@ -127,17 +128,17 @@ def _stem_convolution(model: nn.Module) -> nn.Conv2d | None:
     return None
 
 
-def sketch(name: str, size: int) -> tuple[int, int | None]:
+def cost_of(name: str, size: int) -> tuple[int, int | None]:
     """(parameters, MACs at `size` pixels) without allocating weights; MACs None where the size doesn't fit."""
     with torch.device("meta"):
         model = _create(name, classes=1000, image_size=size)
         try:
-            return cost.parameters(model), cost.macs(model, size)
+            return cost.parameters(model), cost.macs(model, (torch.zeros(1, 3, size, size),))
         except Exception:  # an architecture for one fixed size, or one that looks at its values
             return cost.parameters(model), None
 
 
-def preprocessing_for(name: str, **geometry: Any) -> Preprocessing:
+def preprocessing_for(name: str, **geometry: Any) -> ImagePreprocessing:
     """How images reach this model: its own mean and standard deviation, the dataset's size and crop.
 
     Args:
@@ -156,4 +157,4 @@ def preprocessing_for(name: str, **geometry: Any) -> Preprocessing:
         mean, std = (config.mean, config.std) if config else (None, None)
     if mean and std:
         geometry |= {"mean": mean, "std": std}
-    return Preprocessing(**geometry)
+    return ImagePreprocessing(**geometry)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from compressor.errors import UsageError, nearest
 from compressor.packages import import_timm
 
@@ -33,38 +30,6 @@ SHORT = {
     "edgenext": "edgenext_small",
     "repvgg": "repvgg_a0",
 }
-
-HUB = "hf-hub:"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a model comes from: exactly one of a timm name, a hub name or a path."""
-
-    spelled: str
-    timm_name: str | None = None
-    hub: str | None = None
-    path: Path | None = None
-
-
-def locate(spelled: str, *, role: str) -> Source:
-    """What `spelled` means: `hf-hub:…`, an existing path or something spelled like one, or a timm name.
-
-    Raises:
-        UsageError: a path that does not exist, or a name that timm doesn't know.
-    """
-    if spelled.startswith((HUB, "hf_hub:")):
-        return Source(spelled=spelled, hub=HUB + spelled.split(":", 1)[1])
-    path = Path(spelled).expanduser()
-    looks_like_path = "/" in spelled or spelled.endswith((".safetensors", ".pth", ".pt", ".bin"))
-    if looks_like_path or (path.is_dir() and (path / "run.json").is_file()):
-        if not path.exists():
-            raise UsageError(
-                f"{role} '{spelled}' looks like a path, and there is nothing there.\n"
-                "Give a timm name (`compress models PATTERN`), a checkpoint or a run's folder."
-            )
-        return Source(spelled=spelled, path=path)
-    return Source(spelled=spelled, timm_name=resolve(spelled, role=role))
 
 
 def resolve(name: str, *, role: str = "model") -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from compressor.artifact.preprocessing import open_image
+from compressor.artifact.images import images_in, open_image
 from compressor.data.dataset import Dataset, stratified
-from compressor.data.folder import SUFFIXES, head
+from compressor.data.images.folder import head
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
 from compressor.modalities import UNLABELLED
@@ -32,7 +32,7 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     folder = folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"folder '{folder}' does not exist (from --unlabeled or data.unlabeled)")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    paths = images_in(folder)
     content, unreadable, held_out = _inspect(dataset, folder, paths, progress)
     paths = [p for p in paths if p not in unreadable | held_out]
     if not paths:
@@ -58,7 +58,6 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
         ids=dataset.ids + [f"unlabeled-{content}/{p.relative_to(folder).as_posix()}" for p in paths],
         labels=np.concatenate([dataset.labels, labels]),
         read=read,
-        read_for_views=read,
         splits=dataset.splits | {"unlabeled": chosen},
         unlabeled_content=content,
         notes=dataset.notes + notes,

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from compressor.artifact.images import SUFFIXES, images_in, open_image
 from compressor.artifact.metadata import showable
-from compressor.artifact.preprocessing import open_image
-from compressor.data.config import DataConfig
+from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
+from compressor.data.images.setup import settle
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
 from compressor.progress import Progress, track
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -49,7 +48,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
     ids, labels, owner = [], [], []
     for name, folder in layout.items():
         for label, class_name in enumerate(classes):
-            for path in _images(folder / class_name):
+            for path in images_in(folder / class_name):
                 ids.append(path.relative_to(root).as_posix())
                 labels.append(label)
                 owner.append(name)
@@ -77,7 +76,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
         fixed=fixed,
         notes=notes,
         unreadable=sorted(bad),
-        image_size=_image_size(paths),
+        setup=settle(config, size=_image_size(paths), augment=AugmentConfig()),
     )
 
 
@@ -96,7 +95,7 @@ def _layout(root: Path) -> tuple[dict[str, Path], list[str]]:
     named = {_SPLIT_NAMES[f.name.lower()]: f for f in folders if f.name.lower() in _SPLIT_NAMES}
     if "train" not in named:
         if not folders:
-            loose = any(_images(root))
+            loose = any(images_in(root))
             raise DataError(
                 f"no class folders in {root}"
                 + (": the images lie loose in it.\n" if loose else ".\n")
@@ -141,7 +140,7 @@ def _classes(layout: dict[str, Path]) -> list[str]:
             )
     for folder in layout.values():
         for name in classes:
-            if not _images(folder / name):
+            if not images_in(folder / name):
                 raise DataError(
                     f"class folder {folder / name} has no images ({', '.join(sorted(SUFFIXES))}).\n"
                     "Fill it, or remove it from every split."
@@ -151,13 +150,6 @@ def _classes(layout: dict[str, Path]) -> list[str]:
 
 def _folders(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in found if not p.is_dir())
 
 
 def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[str]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-def mend(model: nn.Module) -> None:
+def fix_gradients(model: nn.Module) -> None:
     """Gives the convolutions concerned their own way back, in place; weights and their names stay."""
     for module in model.modules():
         if type(module) is not nn.Conv2d or isinstance(module.padding, str):
@@ -45,7 +45,9 @@ class DepthwiseConv2d(nn.Conv2d):
         learning = torch.is_grad_enabled() and self.weight.requires_grad
         plain = input.device.type == "cpu" and input.dtype == self.weight.dtype and not torch.is_autocast_enabled("cpu")
         if small and learning and plain and not torch.compiler.is_compiling():
-            out: Tensor = _Depthwise.apply(input, self.weight, self.bias, self.stride, self.padding)
+            out: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+                input, self.weight, self.bias, self.stride, self.padding
+            )
             return out
         return super().forward(input)
 

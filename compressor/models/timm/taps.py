@@ -1,4 +1,4 @@
-"""One forward that gives logits, embedding and feature maps, and the pairing of two models' maps.
+"""One forward of a timm model that gives logits, embedding and feature maps.
 
 No layer is named by hand: timm's `forward_intermediates` gives the maps, a dry forward measures their
 channels and strides (`feature_info` still tells the old ones after a stem change), and a hook on the
@@ -9,46 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressor.errors import UsageError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What one forward gives."""
-
-    logits: Tensor
-    """(batch, classes)"""
-    embedding: Tensor | None = None
-    """(batch, channels): the pooled features that enter the classifier."""
-    maps: tuple[Tensor, ...] = ()
-    """(batch, channels, height, width) each, in the order of the taps asked for."""
-    attention: tuple[Tensor, ...] = ()
-    """(batch, height, width) each, in the order of the taps: instead of maps where only attention was stored."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tap:
-    """A place in a model where a feature map is read."""
-
-    index: int
-    """For `forward_intermediates`."""
-    channels: int
-    stride: float
-    """Input pixels per position of the map, measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TapPair:
-    """A student's tap and the teacher's that guides it."""
-
-    student: Tap
-    teacher: Tap
+from compressor.models.outputs import Outputs, Tap
 
 
 def forward(model: nn.Module, images: Tensor, *, embedding: bool = False, taps: tuple[int, ...] = ()) -> Outputs:
@@ -113,44 +80,5 @@ def measure(model: nn.Module, size: int) -> tuple[list[Tap], int]:
     finally:
         model.train(training)
     assert outputs.embedding is not None
-    taps = [Tap(index=i, channels=m.shape[1], stride=size / m.shape[-1]) for i, m in enumerate(maps)]
+    taps = [Tap(index=i, channels=m.shape[1], stride=size / m.shape[-1], side=m.shape[-1]) for i, m in enumerate(maps)]
     return taps, outputs.embedding.shape[1]
-
-
-def pair(student: list[Tap], teacher: list[Tap], chosen: list[tuple[int, int]] | None = None) -> list[TapPair]:
-    """Which teacher tap guides which student tap.
-
-    At each of the student's strides its last tap is paired with the teacher's last tap of the nearest
-    stride; the deepest map at a resolution has seen the most. `chosen` (student index, teacher index)
-    overrides the choice.
-
-    Raises:
-        UsageError: a chosen index does not exist.
-    """
-    if chosen is not None:
-        for which, taps, position in (("student", student, 0), ("teacher", teacher, 1)):
-            for entry in chosen:
-                if not 0 <= entry[position] < len(taps):
-                    raise UsageError(f"tap {entry[position]} does not exist: the {which} has 0 … {len(taps) - 1}")
-        return [TapPair(student=student[s], teacher=teacher[t]) for s, t in chosen]
-    last = {tap.stride: tap for tap in student}
-    pairs = []
-    for tap in last.values():
-        distance = min(abs(t.stride - tap.stride) for t in teacher)
-        guide = [t for t in teacher if abs(t.stride - tap.stride) == distance][-1]
-        pairs.append(TapPair(student=tap, teacher=guide))
-    return pairs
-
-
-class Tapped(nn.Module):
-    """A model whose forward gives `Outputs`; as a module, so that it can be wrapped for several processes."""
-
-    def __init__(self, model: nn.Module, *, embedding: bool = False, taps: tuple[int, ...] = ()) -> None:
-        super().__init__()
-        self.model = model
-        self.embedding = embedding
-        self.taps = taps
-
-    def forward(self, images: Tensor) -> Outputs:
-        """(batch, 3, height, width), normalised → logits, and what else was asked for."""
-        return forward(self.model, images, embedding=self.embedding, taps=self.taps)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from compressor.data import shards
 from compressor.data.dataset import Dataset
+from compressor.data.images.setup import ImageSetup
 from compressor.errors import CompressorError
 from compressor.files import cache_dir, write_json
 from compressor.progress import Progress
@@ -40,7 +41,8 @@ def with_decoded(dataset: Dataset, size: int, progress: Progress) -> Dataset:
         dataset: any.
         size: the largest input of the models that will see views, pixels.
     """
-    if dataset.in_memory or not dataset.config.decoded:
+    setup: ImageSetup = dataset.setup
+    if setup.in_memory or not dataset.config.decoded:
         return dataset
     seen = dataset.with_unlabeled()
     read = decode_once(
@@ -48,7 +50,7 @@ def with_decoded(dataset: Dataset, size: int, progress: Progress) -> Dataset:
         size=size, limit=round(dataset.config.decoded_limit * 1e9), progress=progress,
     )  # fmt: skip
     side = None if read is dataset.read else round(size * MARGIN)
-    return replace(dataset, read_for_views=read, decoded_side=side)
+    return replace(dataset, setup=replace(setup, stored=read, stored_side=side))
 
 
 def decode_once(

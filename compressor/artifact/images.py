@@ -1,0 +1,176 @@
+"""Images as inputs: from a file to the numbers a model takes; one code for training, evaluation and the device.
+
+Only numpy and pillow.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from pydantic import Field, FiniteFloat
+
+from compressor.artifact.preprocessing import GraphInput, Inputs, Preprocessing, noise
+from compressor.errors import UsageError
+
+Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+"""Files that are taken for images."""
+
+
+class ImagePreprocessing(Preprocessing):
+    """What happens to an image before a model sees it: resize the short side, crop the centre, normalise.
+
+    Encoded: `pixels`, (batch, size, size, 3) uint8.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    size: int = Field(ge=1, le=8192)
+    """Height and width of the model's input, pixels."""
+    crop_pct: float = Field(default=1.0, ge=1e-3, le=1.0)
+    """The share of the resized short side that the centre crop keeps."""
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
+    """Per-channel mean of values in 0…1."""
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    """Per-channel standard deviation of values in 0…1."""
+
+    @property
+    def view_key(self) -> str:
+        """Mean and standard deviation are applied later: only the size makes another view."""
+        return f"{self.size} px"
+
+    @property
+    def shown(self) -> str:
+        """`64 px`."""
+        return f"{self.size} px"
+
+    def sources(self, name: str) -> list[tuple[str, Any]]:
+        """An image file, or all images at any depth of a folder."""
+        path = Path(name).expanduser()
+        if not path.is_dir():
+            return [(str(path), path)]
+        inside = images_in(path)
+        if not inside:
+            raise UsageError(f"folder '{name}' holds no images ({', '.join(sorted(SUFFIXES))})")
+        return [(str(p), p) for p in inside]
+
+    def open(self, source: Any) -> Image.Image:
+        """See `open_image`."""
+        return open_image(source)
+
+    def encode(self, things: Sequence[Any]) -> Inputs:
+        """RGB images, resized and cropped."""
+        return {"pixels": np.stack([to_pixels(image, self) for image in things])}
+
+    def feed(self, inputs: Inputs, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+        """(batch, 3, size, size) floats with the model's mean and std, or pixels where the graph takes them."""
+        if graph[0].type == "tensor(uint8)":
+            return (inputs["pixels"],)
+        images = normalize(inputs["pixels"], self)
+        return (images.astype(np.float16 if graph[0].type == "tensor(float16)" else np.float32, copy=False),)
+
+    def example(self, batch: int, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+        """Noise, at this size where the graph leaves it open."""
+        return (noise(graph[0], batch, self.size),)
+
+    def contradiction(self, graph: Sequence[GraphInput]) -> str | None:
+        """The size."""
+        sides = graph[0].shape[1:3] if graph[0].type == "tensor(uint8)" else graph[0].shape[2:4]
+        other = next((side for side in sides if isinstance(side, int) and side != self.size), None)
+        return None if other is None else f"image size {self.size}, where its graph has {other}"
+
+    def facts(self) -> dict[str, int]:
+        """The size, pixels."""
+        return {"size": self.size}
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files at any depth of a folder, hidden ones apart, sorted."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if not p.is_dir())
+
+
+def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
+    """The image at `source` as RGB, upright.
+
+    EXIF orientation is applied, transparency is laid over white, 16-bit greys are scaled to 8 bits.
+
+    Raises:
+        OSError: the file can't be read, or is no image that pillow knows, or is cut off.
+    """
+    handle = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(handle) as image:
+            image.load()
+            return to_rgb(image)
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # pillow's, for damaged files
+        raise OSError(f"cannot read image: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image` upright, without transparency, in 8-bit RGB; an RGB image without EXIF is returned as it is."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
+        values = np.asarray(image, dtype=np.float32)
+        # 16-bit files arrive as I or I;16 and use 0…65535; smaller values are 8-bit data in a wide type.
+        scale = 257.0 if values.size and values.max() > 255 else 1.0
+        return Image.fromarray(np.clip(values / scale, 0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_pixels(image: Image.Image, preprocessing: ImagePreprocessing) -> NDArray[np.uint8]:
+    """Resizes the short side to size / crop_pct and crops the centre.
+
+    Args:
+        image: RGB.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    size = preprocessing.size
+    short = max(size, round(size / preprocessing.crop_pct))
+    scale = short / min(image.size)
+    width, height = (max(short, round(side * scale)) for side in image.size)
+    if (width, height) != image.size:
+        # Crop on the source first: a 10,000 × 10 panorama must not be blown up whole.
+        left, top = (width - size) / 2 / scale, (height - size) / 2 / scale
+        box = (left, top, left + size / scale, top + size / scale)
+        image = image.resize((size, size), _RESAMPLING[preprocessing.interpolation], box=_inside(box, image.size))
+        return np.asarray(image, dtype=np.uint8)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+
+
+def _inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """`box` clipped to the image: rounding can put an edge a hair outside."""
+    left, top, right, bottom = box
+    return max(left, 0.0), max(top, 0.0), min(right, float(size[0])), min(bottom, float(size[1]))
+
+
+def normalize(pixels: NDArray[np.uint8], preprocessing: ImagePreprocessing) -> NDArray[np.float32]:
+    """(batch, size, size, 3) uint8 → (batch, 3, size, size) float32 with the model's mean and std."""
+    mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
+    std = np.asarray(preprocessing.std, dtype=np.float32) * 255
+    return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)

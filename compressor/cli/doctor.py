@@ -1,0 +1,25 @@
+"""`compress doctor`."""
+
+from __future__ import annotations
+
+import compressor
+from compressor.cli.console import Console, edge
+from compressor.cli.options import Json, Quiet, Verbose
+
+
+@edge
+def doctor(
+    json_output: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """The machine, the execution providers, and what is missing with the line that installs it.
+
+    Examples:
+
+        compress doctor
+
+        compress doctor --json
+    """
+    console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
+    console.show(compressor.doctor())

@@ -1,0 +1,1 @@
+"""Images: folders and the embedded digits, their decoded store, and augmented views."""

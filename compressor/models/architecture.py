@@ -1,0 +1,30 @@
+"""What a model is, apart from its weights."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Architecture(BaseModel):
+    """All that is needed to build a model again. Each family has its own, with what it needs besides."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    family: str
+    """Its name in `modalities.MODALITIES`."""
+    name: str
+    """The model's name within its family."""
+    classes: int
+
+    changes: ClassVar[tuple[str, ...]] = ()
+    """Fields by which a model differs from the one that its name means."""
+
+    def with_classes(self, classes: int) -> Architecture:
+        """The same with another head."""
+        return self.model_copy(update={"classes": classes})
+
+    def described(self) -> dict[str, Any]:
+        """What an exported file says of it beside its name."""
+        return {key: getattr(self, key) for key in self.changes}

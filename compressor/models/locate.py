@@ -1,0 +1,42 @@
+"""Where a model comes from, by what a person typed: a name, the hub, a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compressor.errors import UsageError
+from compressor.modalities import DEFAULT
+from compressor.models.family import resolve
+
+HUB = "hf-hub:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where a model comes from: exactly one of a name, a hub name or a path."""
+
+    spelled: str
+    name: str | None = None
+    hub: str | None = None
+    path: Path | None = None
+
+
+def locate(spelled: str, *, role: str, modality: str = DEFAULT) -> ModelSource:
+    """What `spelled` means: `hf-hub:…`, an existing path or something spelled like one, or a model's name.
+
+    Raises:
+        UsageError: a path that does not exist, or a name that no family knows.
+    """
+    if spelled.startswith((HUB, "hf_hub:")):
+        return ModelSource(spelled=spelled, hub=HUB + spelled.split(":", 1)[1])
+    path = Path(spelled).expanduser()
+    looks_like_path = "/" in spelled or spelled.endswith((".safetensors", ".pth", ".pt", ".bin"))
+    if looks_like_path or (path.is_dir() and (path / "run.json").is_file()):
+        if not path.exists():
+            raise UsageError(
+                f"{role} '{spelled}' looks like a path, and there is nothing there.\n"
+                "Give a timm name (`compress models PATTERN`), a checkpoint or a run's folder."
+            )
+        return ModelSource(spelled=spelled, path=path)
+    return ModelSource(spelled=spelled, name=resolve(spelled, role=role, modality=modality)[0])

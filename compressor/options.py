@@ -1,0 +1,93 @@
+"""What commands and calls are given: read from texts, checked, and as keys of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from compressor.errors import UsageError
+
+Settings = Sequence[str] | Mapping[str, Any]
+"""`--set` strings, or values by recipe key."""
+
+Config = TypeVar("Config", bound=BaseModel)
+
+_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
+"""Keys that take several values, and the options that give them; the others have one name."""
+
+
+def checked(kind: type[Config], **values: Any) -> Config:
+    """A configuration from options. Raises UsageError naming the option that doesn't fit."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            place = [str(part) for part in e["loc"]] or ["?"]
+            key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
+            option = _OPTIONS.get(key, key.replace("_", "-"))
+            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
+        raise UsageError("\n".join(dict.fromkeys(lines))) from error
+
+
+KEYS = {
+    "teacher": "teacher.model", "student": "student.model", "data": "data.source", "unlabeled": "data.unlabeled",
+    "epochs": "stage.epochs", "batch_size": "stage.batch_size", "image_size": "data.image_size",
+    "limit": "data.limit", "views": "stage.targets.views", "cache_limit": "stage.targets.cache_limit",
+}  # fmt: skip
+"""Option → its key in the recipe, where it is not the option's own name."""
+
+
+def listed(value: str | Sequence[Any] | None) -> list[Any] | None:
+    """`a,b` or a sequence as a list."""
+    if value is None:
+        return None
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+
+
+def whole(value: int | str | None) -> int | str | None:
+    """A number that was typed, as a number; other words stay."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] | None:
+    """`1,8`, 8 or a sequence → a list of whole numbers from 1. Raises UsageError."""
+    if value is None:
+        return None
+    try:
+        found = [int(part) for part in (value.split(",") if isinstance(value, str) else _several(value))]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise UsageError(f"{option} '{value}': give whole numbers from 1, separated by commas, such as 1,8")
+    return found
+
+
+def _several(value: int | Sequence[int]) -> Sequence[int]:
+    return [value] if isinstance(value, int) else value
+
+
+def options(**given: Any) -> dict[str, Any]:
+    """Recipe key → value of the options that were given; None was not."""
+    found = {KEYS.get(name, name): value for name, value in given.items() if value is not None}
+    for key, value in found.items():
+        if isinstance(value, Path):
+            found[key] = str(value)
+    assistants = found.get("assistants")
+    if isinstance(assistants, str) and assistants != "none":
+        found["assistants"] = [name.strip() for name in assistants.split(",") if name.strip()]
+    elif assistants is not None and assistants != "none":
+        found["assistants"] = list(assistants)
+    views = found.get("stage.targets.views")
+    if isinstance(views, str) and views.isdigit():
+        found["stage.targets.views"] = int(views)
+    return found
+
+
+def spelled(verb: str, given: dict[str, Any], settings: Settings | None) -> str:
+    """A call from Python, for `run.json`: what the command line is for a command."""
+    own = {key.replace(".", "_"): value for key, value in given.items()} | ({"settings": settings} if settings else {})
+    return f"compressor.{verb}({', '.join(f'{name}={value!r}' for name, value in own.items())})"
