@@ -127,7 +127,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_street_from_python(workdir: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_street_from_python(workdir: Path, run: Path, torchscript: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["a notebook"])
     before = random.getstate(), torch.get_rng_state(), torch.get_num_threads(), warnings.filters[:]
     made = compressor.distill(

@@ -15,6 +15,8 @@ BAND = 0.03
 """Latencies within ± this share of each other count as the same."""
 PROCESSES = 3
 """Fresh processes of each side without which nothing is decided."""
+ENDLESS = 1e6
+"""Ratios beyond it are those of an interval without an end."""
 SAMPLES = 5
 """Timed calls without which a process has no median worth comparing."""
 
@@ -99,6 +101,11 @@ def decide(value: float, low: float, high: float) -> Verdict:
     if low > 1 and value > 1 + BAND:
         return "slower"
     return "undecided"
+
+
+def shown(low: float, high: float, between: str = " … ") -> str:
+    """An interval of ratios for a person; a single process tells none."""
+    return "no interval from one process" if high > ENDLESS else f"{low:.2f}{between}{high:.2f}"
 
 
 def interval(processes: Sequence[Sequence[float]]) -> tuple[float, float] | None:

@@ -152,7 +152,9 @@ def _speed_text(speed: compare.Ratio) -> str:
         return f"{speed.value:.{_digits(speed.value)}f}× slower"
     if speed.verdict == "same":
         return "as fast"
-    return f"speed undecided ({speed.low:.2f} to {speed.high:.2f} of the time)"
+    if speed.high > compare.ENDLESS:
+        return "speed undecided (one process tells no interval)"
+    return f"speed undecided ({compare.shown(speed.low, speed.high, ' to ')} of the time)"
 
 
 def _digits(factor: float) -> int:

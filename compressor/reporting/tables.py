@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compressor.benchmarking import compare
 from compressor.benchmarking.document import Accuracy, Against, ModelFacts, Ratio, Timed
 from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Gain
@@ -137,7 +138,7 @@ def _span(interval: tuple[float, float] | None) -> str:
 def _ratio(ratio: Ratio | None) -> str:
     if ratio is None:
         return "–"
-    return f"{ratio.value:.2f} ({ratio.low:.2f} … {ratio.high:.2f}) {ratio.verdict}"
+    return f"{ratio.value:.2f} ({compare.shown(ratio.low, ratio.high)}) {ratio.verdict}"
 
 
 def _memory(row: Timed) -> str:

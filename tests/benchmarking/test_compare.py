@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.benchmarking.compare import Ratio, compare, decide, interval, student_t
+from compressor.benchmarking.compare import Ratio, compare, decide, interval, shown, student_t
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
 """ms per call: two recordings of one file and one of it with 10 % more nodes, seven processes each, interleaved."""
@@ -131,3 +131,10 @@ def test_the_half_width_is_a_share_of_the_ratio() -> None:
     assert Ratio(2.0, 1.9, 2.1, "slower").half_width == pytest.approx(0.05)
     low, high = interval([[1.0] * 9, [1.1] * 9, [1.2] * 9]) or (math.nan, math.nan)
     assert low < 1.1 < high
+
+
+def test_a_single_process_shows_no_interval() -> None:
+    alone = compare([[1.0] * 10], [[2.0] * 10])
+    assert alone.verdict == "undecided"
+    assert shown(alone.low, alone.high) == "no interval from one process"
+    assert shown(0.9, 1.104) == "0.90 … 1.10"
