@@ -75,14 +75,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
+        plain_exporter(patch)
         result = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050",
                           "--name", "tiny", "--quiet", *TINY)  # fmt: skip
     assert result.exit_code == 0, result.output
     return home / "runs" / "tiny"
 
 
-@pytest.fixture
-def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
+def plain_exporter(patch: pytest.MonkeyPatch) -> None:
     """The exporter that takes a second instead of ten; what dynamo makes of a model is tested elsewhere."""
     from compressor.exporting import export as exporting
 
@@ -91,4 +91,10 @@ def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
     def quick(*args: Any, dynamo: bool, **kwargs: Any) -> None:
         write(*args, dynamo=False, **kwargs)
 
-    monkeypatch.setattr(exporting, "_write", quick)
+    patch.setattr(exporting, "_write", quick)
+
+
+@pytest.fixture
+def torchscript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `plain_exporter`."""
+    plain_exporter(monkeypatch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -230,9 +231,9 @@ def test_an_elsewhere_exported_file_evaluates_on_other_images(run: Path, photos:
 
 
 def test_export_and_benchmark_without_an_argument_take_the_newest_run(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, workdir: Path, torchscript: None
 ) -> None:
-    monkeypatch.chdir(run.parent.parent)
+    run = Path(shutil.copytree(run, workdir / "runs" / "tiny"))
     done = compress("export", "--precision", "fp16", "--json")
     assert done.exit_code == 0, done.output
     entry = json.loads(done.stdout)[0]
