@@ -55,13 +55,16 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(choices), n=count, cutoff=0.5)
 
 
+def did_you_mean(name: str, choices: Iterable[str], count: int = 1) -> str:
+    """`; did you mean 'a' or 'b'?`, to be put behind an unknown name; empty when nothing is close."""
+    close = nearest(name, choices, count)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], *, listed: bool = True) -> str:
     """A message for an unknown name: the nearest choices and, for short lists, all of them."""
     known = list(choices)
-    close = nearest(name, known)
-    text = f"unknown {kind} '{name}'"
-    if close:
-        text += f"; did you mean {' or '.join(repr(c) for c in close)}?"
+    text = f"unknown {kind} '{name}'{did_you_mean(name, known, 3)}"
     if listed:
         text += f" (available: {', '.join(known)})"
     return text

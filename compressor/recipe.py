@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Override, StageConfig
-from compressor.errors import RecipeError, nearest
+from compressor.errors import RecipeError, did_you_mean
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
 
@@ -218,8 +218,8 @@ def _problem(error: Any, values: dict[str, Any], origins: dict[str, str], lines:
     where = origins.get(key) or (f"line {lines[key]}" if key in lines else None)
     prefix = f"{where}: " if where else ""
     if error["type"] == "extra_forbidden":
-        close = nearest(path[-1], _fields(path[:-1]), 1)
-        hint = f"; did you mean '{close[0]}'?" if close else f" (available: {', '.join(_fields(path[:-1]))})"
+        known = _fields(path[:-1])
+        hint = did_you_mean(path[-1], known) or f" (available: {', '.join(known)})"
         return f"{prefix}unknown key '{key}'{hint}"
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{prefix}{key} = {_value(values, path)!r}: {message}"
@@ -268,8 +268,7 @@ def _override_problems(values: dict[str, Any], lines: dict[str, int]) -> list[st
                 key = f"overrides.{name}." + ".".join(str(p) for p in e["loc"])
                 where = f"line {lines[key]}: " if key in lines else ""
                 if e["type"] == "extra_forbidden":
-                    close = nearest(str(e["loc"][-1]), _fields(["stage", *[str(p) for p in e["loc"][:-1]]]), 1)
-                    hint = f"; did you mean '{close[0]}'?" if close else ""
+                    hint = did_you_mean(str(e["loc"][-1]), _fields(["stage", *[str(p) for p in e["loc"][:-1]]]))
                     inner = f"unknown key '{key}'{hint}"
                 problems.append(where + inner)
     return problems

@@ -24,7 +24,7 @@ from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.teacher import FrozenTeacher
-from compressor.errors import CompressorError, UsageError, nearest
+from compressor.errors import CompressorError, UsageError, did_you_mean
 from compressor.models import checkpoint, cost
 from compressor.models.family import family_of, resolve
 from compressor.models.locate import locate
@@ -186,8 +186,7 @@ def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: 
 def _check_overrides(recipe: Recipe, models: list[str]) -> None:
     for name in recipe.overrides:
         if name not in ROLES and name not in models:
-            close = nearest(name, [*ROLES, *models], 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
+            hint = did_you_mean(name, [*ROLES, *models])
             raise UsageError(
                 f"overrides.{name} is for nobody in this run{hint}\n"
                 f"Give a role ({', '.join(ROLES)}) or one of its models: {', '.join(models)}."

@@ -20,7 +20,7 @@ from compressor.data.images.folder import read_folder
 from compressor.data.images.setup import ImageSetup
 from compressor.data.images.unlabeled import add_unlabeled
 from compressor.data.kind import Item
-from compressor.errors import DataError, nearest
+from compressor.errors import DataError, did_you_mean
 from compressor.progress import Progress
 
 SOURCES: dict[str, Callable[[DataConfig, Progress], Source]] = {"digits": read_digits}
@@ -47,9 +47,9 @@ class Images:
             raise DataError(f"data.options {config.options}: images have none (they have keys of their own in data)")
         reader = SOURCES.get(config.source)
         if reader is None:
-            close = nearest(config.source, SOURCES)
-            if close and not Path(config.source).expanduser().exists():
-                raise DataError(f"unknown data '{config.source}'; did you mean '{close[0]}'? (or give a folder)")
+            hint = did_you_mean(config.source, SOURCES)
+            if hint and not Path(config.source).expanduser().exists():
+                raise DataError(f"unknown data '{config.source}'{hint} (or give a folder)")
             reader = read_folder
         return reader(config, progress)
 

@@ -42,8 +42,8 @@ def resolve(name: str, *, role: str = "model") -> str:
     close = nearest(plain, [*SHORT, *timm.list_models()])
     if not close:
         close = timm.list_models(f"*{plain}*")[:3] if len(plain) > 2 else []
-    hint = f"did you mean {', '.join(close)}? " if close else ""
-    raise UsageError(f"unknown {role} '{name}': {hint}\n`compress models PATTERN` lists what there is.")
+    hint = f": did you mean {', '.join(close)}?" if close else ""
+    raise UsageError(f"unknown {role} '{name}'{hint}\n`compress models PATTERN` lists what there is.")
 
 
 def listing(pattern: str) -> list[str]:
