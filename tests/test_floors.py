@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from compressor.packages import EXTRAS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "compressor"
 
@@ -139,3 +143,10 @@ def test_functions_fit_a_screen_and_modules_a_sitting() -> None:
             if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 60:
                 long.append(f"{path.name}: {node.name} {node.end_lineno - node.lineno + 1} lines")
     assert not long, long
+
+
+def test_the_extras_that_are_asked_for_bring_what_is_missed() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    for extra, modules in EXTRAS.items():
+        listed = {re.split(r"[<>=]", line)[0] for line in project["optional-dependencies"][extra]}
+        assert listed == set(modules), extra

@@ -105,11 +105,6 @@ def taken(inputs: Inputs, which: Any) -> Inputs:
     return {name: array[which] for name, array in inputs.items()}
 
 
-def joined(parts: Sequence[Inputs]) -> Inputs:
-    """Batches put one behind the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def filled(inputs: Inputs, size: int) -> Inputs:
     """Exactly `size` samples: repeated from the first on where there are fewer."""
     return {name: np.resize(array, (size, *array.shape[1:])) for name, array in inputs.items()}

@@ -52,13 +52,6 @@ class Graph:
         self.graph.initializer.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
-    def redirect(self, old: str, new: str) -> None:
-        """Every node that reads `old` reads `new` instead."""
-        for node in self.graph.node:
-            for i, name in enumerate(node.input):
-                if name == old:
-                    node.input[i] = new
-
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """A node's attribute."""
