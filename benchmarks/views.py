@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
-from objectives import spread, train
+from help import spread, train
 
 from compressor.distillation.accelerator import accelerator as chosen_device
 
@@ -42,13 +42,13 @@ def main() -> None:
                 f"stage.epochs={arguments.epochs}", "stage.targets.precision=fp32"]  # fmt: skip
     if arguments.teacher is None:
         folder = root / "teacher"
-        train(folder, [*settings, "baseline=false", "seeds=1"], None, log, accelerator, only_teacher=True)
+        train(folder, [*settings, "baseline=false", "seeds=1"], "teacher", log, accelerator)
         arguments.teacher = str(next((folder / "stages").glob("00-*/seed*/")))
     found: dict[str, Any] = {}
     for views in arguments.views.split(","):
         own = [*settings, f"teacher.model={arguments.teacher}", f"seeds={arguments.seeds}", "baseline=false",
                f"stage.targets.views={views}"]  # fmt: skip
-        found[views] = train(root / f"views-{views}", own, None, log, accelerator)
+        found[views] = train(root / f"views-{views}", own, "student", log, accelerator)
         log.say(f"views {views}: test {found[views]['test']}")
     every = np.array(found["all"]["test"])
     lines = [

@@ -18,6 +18,8 @@ class AugmentConfig(BaseModel):
     """Aspect ratio of the random crop, from–to."""
     hflip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a horizontal flip; 0 for text, digits and anything with a reading direction."""
+    alternate: bool = True
+    """At `hflip: 0.5` flips every other view of a sample instead of a random half of them (Jordan 2024)."""
     vflip: float = Field(default=0.0, ge=0, le=1)
     """Probability of a vertical flip."""
     color_jitter: float = Field(default=0.2, ge=0, le=1)

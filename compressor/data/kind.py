@@ -43,6 +43,9 @@ class DataKind(Protocol):
     def prepared(self, dataset: Dataset, teacher: Preprocessing | None, progress: Progress) -> Dataset:
         """The dataset made ready for many views (decoded once, say), large enough for the teacher, too."""
 
+    def resized(self, dataset: Dataset, size: int) -> Any:
+        """`Dataset.setup` for a model that sees another size. Raises UsageError where things have none."""
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """One view, without an axis for samples. May leave the global generators seeded."""
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.distillation import state, targets
+from compressor.data.kind import kind_of
+from compressor.distillation import probe, state, targets
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
 from compressor.distillation.teacher import FrozenTeacher, wire
@@ -46,7 +47,7 @@ class Start:
     preprocessing: Preprocessing
     origin: str
     training: str
-    """`none` (used as it is), `finetune` or `scratch`."""
+    """`none` (used as it is), `head`, `finetune` or `scratch`."""
     fresh_head: bool = False
     notice: str | None = None
 
@@ -71,10 +72,16 @@ class Result:
         )
 
 
-def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int) -> Start:
+def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int, size: int | None = None) -> Start:
     """A model by its family's or a hub's name with its first weights; the same seed gives the same weights.
 
+    Args:
+        name, init, role, stem, seed: see the recipe.
+        dataset: what it is for.
+        size: what it sees, where that is not what the dataset has settled.
+
     Raises:
+        UsageError: data of this modality come in no sizes.
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
     """
     described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
@@ -85,7 +92,8 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         if not name.startswith(HUB)
         else first_family(dataset.modality)
     )
-    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem=stem)
+    setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
+    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
     return Start(
@@ -110,15 +118,33 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     """
     source = locate(config.model, role="teacher", modality=dataset.modality)
     if source.path is not None:
-        return _teacher_from_path(source.path, dataset, seed=seed)
-    found = start(source.name or source.hub or "", config.init, dataset, role="teacher", stem=config.stem, seed=seed)
-    if found.origin == "scratch" or found.fresh_head:
+        found = _teacher_from_path(source.path, dataset, seed=seed)
+    else:
+        found = start(
+            source.name or source.hub or "", config.init, dataset,
+            role="teacher", stem=config.stem, seed=seed, size=config.image_size,
+        )  # fmt: skip
+    if found.training == "scratch":
         return found
-    # The head has the right number of outputs: whether they mean these classes, only accuracy can tell.
+    strange = found.fresh_head or (found.training != "none" and not _knows(found, dataset, device))
+    return replace(found, training=_tuning(config.tune, found, strange))
+
+
+def _knows(found: Start, dataset: Dataset, device: torch.device) -> bool:
+    """Whether a head with the right number of outputs means these classes by them: only accuracy can tell."""
     seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
-    if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes)):
-        return replace(found, training="none")
-    return found
+    return metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes))
+
+
+def _tuning(tune: str, found: Start, strange: bool) -> str:
+    """What is trained of trained weights, by `teacher.tune` and by whether their head is `strange` to these classes."""
+    if tune == "none" and strange:
+        raise UsageError(
+            f"teacher.tune: none, but teacher {found.architecture.name} ({found.origin}) does not know these classes.\n"
+            "Take head (seconds) or all."
+        )
+    auto = "finetune" if strange else "none"
+    return {"auto": auto, "none": "none", "head": "head", "all": "finetune"}[tune]
 
 
 def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
@@ -183,8 +209,9 @@ def job_for(begin: Start, config: StageConfig, *, label: str, epochs: int, seed:
         seed=seed,
         preprocessing=begin.preprocessing,
         teacher=teacher,
-        finetuning=begin.training == "finetune",
+        finetuning=begin.training in ("finetune", "head"),
         fresh_head=begin.fresh_head,
+        only_head=begin.training == "head",
     )
 
 
@@ -206,9 +233,13 @@ def run_stage(
     Without a teacher the objective is the hard labels alone.
     """
     model, trained = begin.model, None
+    label = f"{role} {begin.architecture.name}"
     if begin.training != "none" and epochs > 0:
-        label = f"{role} {begin.architecture.name}"
+        begin = _with_head(begin, dataset, folder, label=label, device=accelerator.device, progress=progress)
+    if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
+        if role in STONED:
+            job = replace(job, stones=_stones(folder, epochs))
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -236,6 +267,37 @@ def run_stage(
     checkpoint.save(folder, model, card)
     state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)
+
+
+STONED = ("teacher", "assistant")
+"""Roles whose half-trained weights may teach better than the finished ones (Jin et al. 2019, RCO)."""
+STONES = (0.3, 0.5, 0.7)
+"""Shares of a training after which they are kept."""
+
+
+def _stones(folder: Path, epochs: int) -> dict[int, Path]:
+    """Epoch → where its weights are kept, beside the finished ones; too short a training has fewer."""
+    found = {round(share * epochs): folder / f"weights-{round(100 * share)}.safetensors" for share in STONES}
+    return {epoch: path for epoch, path in found.items() if 0 < epoch < epochs}
+
+
+def _with_head(
+    begin: Start, dataset: Dataset, folder: Path, *, label: str, device: torch.device, progress: Progress
+) -> Start:
+    """Trained weights with a head fitted before they move; as it was where none is wanted or the training goes on."""
+    if not (begin.fresh_head or begin.training == "head") or (folder / "state").is_dir():
+        return begin
+    moves = begin.training != "head"
+    probed = probe.fit_head(
+        begin.model, dataset, begin.preprocessing, device=device, moves=moves, label=label, progress=progress
+    )
+    if probed is None:
+        return begin
+    progress.say(
+        f"{label}: a head fitted on the untouched body is right on {probed.top1:.3f} of validation"
+        + (" (with normalisation statistics of these data)" if probed.renewed else "")
+    )
+    return replace(begin, fresh_head=False, training=begin.training if moves else "none")
 
 
 def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, device: torch.device) -> str:

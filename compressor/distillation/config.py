@@ -23,7 +23,7 @@ class OptimizerConfig(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `sgd`."""
     finetune_scale: float = Field(default=0.1, gt=0, le=1)
-    """Multiplies `lr` when training starts from trained weights instead of from scratch."""
+    """Multiplies `lr` for trained weights; a fresh head and regressors keep the full rate."""
 
 
 class TargetsConfig(BaseModel):
@@ -68,10 +68,13 @@ class StageConfig(BaseModel):
     """Largest norm of the gradient; None leaves it as it is."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights (timm's ModelEmaV3) that are kept instead of the last ones."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights are kept: the one that is right most often on validation, or the last."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of forward and backward pass (autocast; weights stay float32); `auto`: bf16 on CUDA, else fp32."""
     head_epochs: float = Field(default=0.15, ge=0, le=1)
-    """Share of the epochs in which only a fresh head is trained on top of trained weights."""
+    """Share of the epochs in which only a fresh head is trained on top of trained weights, where it is
+    no linear layer that could be fitted on the embeddings before the first epoch."""
     targets: TargetsConfig = TargetsConfig()
     """Where the teacher's outputs come from."""
     objective: ObjectiveConfig = ObjectiveConfig(

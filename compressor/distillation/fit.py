@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from compressor.evaluation.metrics import nll, top_k
 from compressor.evaluation.predictions import Batches
 from compressor.evaluation.torch_predictor import predict_model
 from compressor.files import write_text
+from compressor.models.checkpoint import save_tensors
 from compressor.models.family import family_of
 from compressor.models.outputs import Outputs
 from compressor.models.weights import head_names
@@ -55,6 +57,10 @@ class Job:
     """Whether the weights come from an earlier training: the learning rate is scaled down."""
     fresh_head: bool = False
     """Whether trained weights carry a new head, which is then trained alone at first."""
+    only_head: bool = False
+    """Whether the body stays as it is."""
+    stones: Mapping[int, Path] = field(default_factory=dict)
+    """Where the weights are left after so many epochs, on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,8 @@ class _Run:
     optimizer: torch.optim.Optimizer
     schedule: Any
     ema: nn.Module | None
+    best: nn.Module | None
+    """The weights of the epoch that validation likes best; None where the last ones are kept."""
     scaler: Any
     precision: torch.dtype | None
 
@@ -117,10 +125,11 @@ def fit(
     """
     device = accelerator.device
     run, loader, order = _prepare(model, dataset, job, accelerator)
-    kept = {"model": model, "objective": run.objective} | ({"ema": run.ema} if run.ema else {})
+    kept = {"model": model, "objective": run.objective}
+    kept |= {name: module for name, module in (("ema", run.ema), ("best", run.best)) if module is not None}
     done = state.load(folder / "state", kept, run.optimizer, run.scaler)
     seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
-    _truncate(folder / "metrics.jsonl", first)
+    records = _truncate(folder / "metrics.jsonl", first)
     saved = time.monotonic()
     validation = dataset.kept("validation", job.preprocessing, KEPT_BYTES)
     with progress.bar(job.label, job.epochs * len(order)) as bar:
@@ -129,8 +138,13 @@ def fit(
             started = time.monotonic()
             record = _epoch(run, model, loader, order, epoch, bar)
             seconds += time.monotonic() - started
-            averaged = run.ema.module if run.ema else model
-            record |= _validate(averaged, dataset, job, device, validation)  # type: ignore[arg-type]
+            averaged: nn.Module = run.ema.module if run.ema else model  # type: ignore[assignment]
+            record |= _validate(averaged, dataset, job, device, validation)
+            records.append(record)
+            if run.best is not None and _best(records) is record:
+                run.best.load_state_dict(averaged.state_dict())
+            if epoch + 1 in job.stones:
+                save_tensors(job.stones[epoch + 1], dict(averaged.state_dict()))
             _append(folder / "metrics.jsonl", record)
             progress.say(_line(job, record))
             if watch is not None:
@@ -139,8 +153,9 @@ def fit(
                 reached = state.Progressed(epoch=epoch + 1, seconds=seconds)
                 state.save(folder / "state", kept, run.optimizer, run.scaler, reached)
                 saved = time.monotonic()
-    if run.ema is not None:
-        model.load_state_dict(run.ema.module.state_dict())  # type: ignore[union-attr]
+    final = run.best or (run.ema.module if run.ema else None)
+    if final is not None:
+        model.load_state_dict(final.state_dict())  # type: ignore[union-attr]
     seen = job.epochs * len(order) * order.batch_size
     return Fitted(model=model.eval(), seconds=seconds, samples_per_second=seen / seconds if seconds else 0.0)
 
@@ -166,7 +181,8 @@ def _prepare(
         pin_memory=device.type == "cuda",
     )
     student: nn.Module = Tapped(model, embedding=wiring.embedding, taps=wiring.student_taps)
-    optimizer = build_optimizer(model, objective, job.config.optimizer, finetuning=job.finetuning)
+    fresh = head_names(model) if job.fresh_head else None
+    optimizer = build_optimizer(model, objective, job.config.optimizer, finetuning=job.finetuning, fresh=fresh)
     precision = autocast_dtype(job.config.precision, device)
     run = _Run(
         job=job,
@@ -178,6 +194,7 @@ def _prepare(
         optimizer=optimizer,
         schedule=build_schedule(optimizer, job.config, epochs=job.epochs, steps=len(order)),
         ema=build_ema(model, job.config.ema),
+        best=deepcopy(model) if job.config.keep == "best" else None,
         scaler=torch.amp.GradScaler(device.type, enabled=precision is torch.float16),
         precision=precision,
     )
@@ -217,7 +234,7 @@ def _epoch(
     order.epoch = epoch
     seed_everything(derive_seed(job.seed, "epoch", epoch, 0))
     run.student.train()
-    _freeze_body(model, epoch < job.epochs * job.config.head_epochs and job.fresh_head)
+    _freeze_body(model, job.only_head or (job.fresh_head and epoch < job.epochs * job.config.head_epochs))
     sums: dict[str, Tensor] = {}
     waited, begun = 0.0, time.monotonic()
     mark = begun
@@ -292,6 +309,13 @@ def _freeze_body(model: nn.Module, frozen: bool) -> None:
     head = head_names(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in head or not frozen)
+    if frozen:
+        model.eval()  # what does not learn does not count batches either
+
+
+def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The epoch that is right most often on validation, of equal ones the surest; the first of several."""
+    return min(records, key=lambda record: (-record["validation_top1"], record["validation_nll"]))
 
 
 def _validate(
@@ -317,8 +341,10 @@ def _append(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def _truncate(path: Path, epochs: int) -> None:
-    """Drops the records of epochs that will be trained again."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(lines[:epochs]))
+def _truncate(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """The records of the epochs that are done; drops those of epochs that will be trained again."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
+    write_text(path, "".join(lines))
+    return [json.loads(line) for line in lines]

@@ -12,23 +12,36 @@ from compressor.packages import import_timm
 
 
 def build_optimizer(
-    student: nn.Module, objective: nn.Module, config: OptimizerConfig, *, finetuning: bool
+    student: nn.Module,
+    objective: nn.Module,
+    config: OptimizerConfig,
+    *,
+    finetuning: bool,
+    fresh: set[str] | None = None,
 ) -> torch.optim.Optimizer:
     """AdamW or Nesterov SGD over the student and the objective's regressors.
 
-    Biases and normalisation parameters do not decay. `finetuning` scales the learning rate down.
-    """
-    import_timm()
-    from timm.optim import param_groups_weight_decay
+    Biases and normalisation parameters do not decay.
 
-    groups = [*param_groups_weight_decay(student, config.weight_decay)]
+    Args:
+        student: whose weights move.
+        objective: with regressors of its own, which always start fresh.
+        config: the peak rate among others.
+        finetuning: scales the learning rate of trained weights down by `finetune_scale`.
+        fresh: names of parameters that start fresh on top of trained ones; they keep the full rate.
+    """
+    slow = config.lr * (config.finetune_scale if finetuning else 1.0)
+    kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in student.named_parameters():
+        decay = 0.0 if parameter.ndim <= 1 or name.endswith(".bias") else config.weight_decay
+        kinds.setdefault((config.lr if name in (fresh or ()) else slow, decay), []).append(parameter)
     learned = list(objective.parameters())
     if learned:
-        groups.append({"params": learned, "weight_decay": config.weight_decay})
-    lr = config.lr * (config.finetune_scale if finetuning else 1.0)
+        kinds.setdefault((config.lr, config.weight_decay), []).extend(learned)
+    groups = [{"params": found, "lr": lr, "weight_decay": decay} for (lr, decay), found in kinds.items()]
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+        return torch.optim.AdamW(groups, lr=slow, fused=True)
+    return torch.optim.SGD(groups, lr=slow, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, config: StageConfig, *, epochs: int, steps: int) -> Any:

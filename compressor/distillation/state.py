@@ -58,7 +58,8 @@ def load(
         note = json.loads(file.metadata()["compressor"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     for name, module in modules.items():
-        prefix = f"{name}/"
+        # Before the best epoch was kept there was only the last one.
+        prefix = f"{name}/" if name != "best" or any(key.startswith("best/") for key in tensors) else "model/"
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     slots: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():

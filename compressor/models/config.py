@@ -20,6 +20,11 @@ class TeacherConfig(BaseModel):
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "keep"
     """Adaptation to small inputs; `keep` leaves the architecture as its weights know it."""
+    tune: Literal["auto", "none", "head", "all"] = "auto"
+    """What is trained of trained weights: nothing, a head on the untouched body, or everything after a fitted
+    head; `auto`: everything, or nothing where the head knows these classes already."""
+    image_size: int | None = Field(default=None, ge=1)
+    """Height and width that the teacher sees, pixels; None takes the student's. Both see the same crop of a view."""
     epochs: int | None = Field(default=None, ge=0)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""
     calibrate: bool = True

@@ -199,12 +199,15 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             folder = run.stage(stage.index, stage.role, stage.model, seed)
             result = chain.finished(folder)
             if result is None:
-                sees = teacher.card.preprocessing if teacher else None
-                key = sees.view_key if sees else ""
-                if key not in prepared:  # opening a store reads all of it to check it: once is enough
-                    prepared[key] = kind_of(planned.dataset.modality).prepared(planned.dataset, sees, progress)
-                own = replace(planned, dataset=prepared[key])
-                result = _train_one(own, stage, seed, teacher, folder, device, progress)
+                first = begin(planned, stage, seed, device.device)
+                if first.notice:
+                    progress.say(first.notice)
+                sees = teacher.card.preprocessing if teacher else first.preprocessing
+                if sees.view_key not in prepared:  # opening a store reads all of it to check it: once is enough
+                    kind = kind_of(planned.dataset.modality)
+                    prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
+                own = replace(planned, dataset=prepared[sees.view_key])
+                result = _train_one(own, stage, first, seed, teacher, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
@@ -217,6 +220,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
 def _train_one(
     planned: Plan,
     stage: Stage,
+    first: Start,
     seed: int,
     teacher: Result | None,
     folder: Path,
@@ -224,9 +228,6 @@ def _train_one(
     progress: Progress,
 ) -> Result:
     dataset = planned.dataset
-    first = begin(planned, stage, seed, device.device)
-    if first.notice:
-        progress.say(first.notice)
     source = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None

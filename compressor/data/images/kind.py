@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class Images:
         """With the decoded store behind its views, at the size of the larger model."""
         sizes = [dataset.setup.size, *([teacher.size] if isinstance(teacher, ImagePreprocessing) else [])]
         return with_decoded(dataset, max(sizes), progress)
+
+    def resized(self, dataset: Dataset, size: int) -> ImageSetup:
+        """The same views, rendered larger or smaller."""
+        setup: ImageSetup = dataset.setup
+        return replace(setup, size=size)
 
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """`pixels`, (size, size, 3) uint8."""

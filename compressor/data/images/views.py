@@ -23,7 +23,7 @@ from compressor.data.images.setup import ImageSetup
 from compressor.packages import import_timm
 from compressor.seeds import derive_seed
 
-VERSION = 3
+VERSION = 4
 """Counted up when the same triple would give other pixels: stored targets of other views must not be used."""
 
 Step = Callable[[Image.Image], Image.Image]
@@ -51,11 +51,17 @@ def transform(augment: AugmentConfig, size: int, interpolation: str) -> tuple[St
         interpolation=interpolation,
     )
     crop, *policies, _ = timms.transforms  # the last one makes an array of it
-    flips = [(augment.hflip, Image.Transpose.FLIP_LEFT_RIGHT), (augment.vflip, Image.Transpose.FLIP_TOP_BOTTOM)]
+    hflip = 0.0 if alternates(augment) else augment.hflip
+    flips = [(hflip, Image.Transpose.FLIP_LEFT_RIGHT), (augment.vflip, Image.Transpose.FLIP_TOP_BOTTOM)]
     steps: list[Step] = [crop, *(partial(flip, share=share, how=how) for share, how in flips if share)]
     if augment.color_jitter and not policies:
         policies = [partial(jitter, strength=augment.color_jitter)]
     return (*steps, *policies)
+
+
+def alternates(augment: AugmentConfig) -> bool:
+    """Whether the number of a view decides on its flip: of two views in turn a sample is seen from both sides."""
+    return augment.alternate and augment.hflip == 0.5
 
 
 def flip(image: Image.Image, *, share: float, how: Image.Transpose) -> Image.Image:
@@ -161,4 +167,6 @@ def _alone(dataset: Dataset, index: int, view: int, size: int) -> NDArray[np.uin
     image = (setup.stored or dataset.read)(index)
     for step in transform(setup.augment, size, setup.interpolation):
         image = step(image)
+    if alternates(setup.augment) and (derive_seed(dataset.seed, dataset.ids[index], "flip") + view) % 2:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(image)
