@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import finish, parser
 
-COMMAND = ["distill", "--teacher", "resnet50", "--student", "mobilenetv3"]
+COMMAND = ["distill", "--teacher", "resnet50", "--student", "mobilenetv3", "--seeds", "1"]
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
 def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
     """One seed in a process of its own."""
     name = f"demo-{seed}"
-    command = [sys.executable, "-m", "compressor.cli.app", *COMMAND, "--seeds", "1", "--seed", str(seed), "--name", name, *extra]
+    command = [sys.executable, "-m", "compressor.cli.app", *COMMAND, "--seed", str(seed), "--name", name, *extra]
     started = time.monotonic()
     _, status, usage = os.wait4(spawn(command, folder), 0)
     seconds = time.monotonic() - started
