@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
@@ -33,8 +33,9 @@ class Recipe(BaseModel):
 
     seed: int = 0
     """Fixes initialisation and order."""
-    seeds: int = Field(default=1, ge=1)
-    """How many seeds student and baseline are trained with: seed, seed + 1, …"""
+    seeds: PositiveInt | Literal["auto"] = "auto"
+    """How many seeds student and baseline are trained with: seed, seed + 1, …; `auto`: what the data suggest (digits 3,
+    a folder 1), and 1 without a baseline. From one seed the report can't tell whether the teacher helped."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
     data: DataConfig = DataConfig()

@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from compressor.evaluation.quantiles import student_t
+
 Verdict = Literal["faster", "slower", "same", "undecided"]
 
 BAND = 0.03
@@ -19,16 +21,10 @@ ENDLESS = 1e6
 """Ratios beyond it are those of an interval without an end."""
 SAMPLES = 5
 """Timed calls without which a process has no median worth comparing."""
-
-NORMAL = 1.96
-"""The 97.5 % quantile of the normal distribution."""
+ERROR = 0.05
+"""How often, at most, a session's interval may miss the true ratio."""
 LARGEST = 700.0
 """Logarithms are cut off here: e⁷⁰⁰ is still a number, and an interval that ends there is as good as open."""
-
-# Student's t, 97.5 %, for 1 … 30 degrees of freedom; beyond that 1.96 + 2.4 / df is right to 0.001.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-      2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-      2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,11 @@ class Ratio:
 
 
 def compare(
-    reference: Sequence[Sequence[float]], candidate: Sequence[Sequence[float]], *, paired: bool = True
+    reference: Sequence[Sequence[float]],
+    candidate: Sequence[Sequence[float]],
+    *,
+    paired: bool = True,
+    looks: int = 1,
 ) -> Ratio:
     """The candidate's latency over the reference's, and what can be said of it.
 
@@ -64,6 +64,9 @@ def compare(
         reference: latencies in ms, one list per fresh process.
         candidate: the same; its process i ran next to the reference's process i.
         paired: False for samples of two separate sessions (Welch's interval); their numbers of processes may differ.
+        looks: how often, at most, the session looks at its ratio to see whether it may stop (`looks`). Whoever stops
+            when it looks good is wrong more often than each look says: the 5 % are shared out among them (Bonferroni),
+            so that all their intervals hold together in 95 % of sessions.
 
     Raises:
         ValueError: no samples on one side; or `paired` with unequal numbers of processes.
@@ -71,12 +74,24 @@ def compare(
     if not reference or not candidate or not all(len(p) for p in (*reference, *candidate)):
         raise ValueError("a ratio needs samples on both sides")
     old, new = ([float(np.median(process)) for process in side] for side in (reference, candidate))
-    found = of_processes(old, new, paired=paired)
+    found = of_processes(old, new, paired=paired, looks=looks)
     enough = min(len(p) for p in (*reference, *candidate)) >= SAMPLES
     return found if enough else replace(found, verdict="undecided")
 
 
-def of_processes(reference: Sequence[float], candidate: Sequence[float], *, paired: bool = False) -> Ratio:
+def looks(first: int, last: int) -> tuple[int, ...]:
+    """After how many processes a session looks at its ratios: at the first, halfway, and at the last.
+
+    Few, because each look costs confidence; one alone where nothing can be decided or added.
+    """
+    if first < PROCESSES or last <= first:
+        return (first,)
+    return tuple(sorted({first, (first + last) // 2, last}))
+
+
+def of_processes(
+    reference: Sequence[float], candidate: Sequence[float], *, paired: bool = False, looks: int = 1
+) -> Ratio:
     """The same for one figure per process, such as its peak memory; `slower` then means more of it.
 
     Raises:
@@ -86,7 +101,8 @@ def of_processes(reference: Sequence[float], candidate: Sequence[float], *, pair
     if paired and len(old) != len(new):
         raise ValueError(f"paired samples need as many processes on both sides, not {len(old)} and {len(new)}")
     middle = float(np.mean(new) - np.mean(old))
-    half = _half_width(new - old) if paired else _welch(old, new)
+    sure = 1 - ERROR / looks
+    half = _half_width(new - old, sure) if paired else _welch(old, new, sure)
     value, low, high = math.exp(middle), math.exp(middle - half), math.exp(min(middle + half, LARGEST))
     enough = min(len(old), len(new)) >= PROCESSES
     return Ratio(value, low, high, decide(value, low, high) if enough else "undecided")
@@ -117,20 +133,12 @@ def interval(processes: Sequence[Sequence[float]]) -> tuple[float, float] | None
     return math.exp(float(logs.mean()) - half), math.exp(min(float(logs.mean()) + half, LARGEST))
 
 
-def student_t(df: float) -> float:
-    """The 97.5 % quantile of Student's t; between whole degrees of freedom interpolated in 1 / df."""
-    if df >= len(_T):
-        return NORMAL + 2.4 / df
-    inverse = [1 / k for k in range(1, len(_T) + 1)]
-    return float(np.interp(1 / max(df, 1.0), inverse[::-1], _T[::-1]))
-
-
-def _half_width(values: np.ndarray) -> float:
+def _half_width(values: np.ndarray, confidence: float = 1 - ERROR) -> float:
     n = len(values)
-    return student_t(n - 1) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return student_t(n - 1, confidence) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
 
 
-def _welch(old: np.ndarray, new: np.ndarray) -> float:
+def _welch(old: np.ndarray, new: np.ndarray, confidence: float) -> float:
     if min(len(old), len(new)) < 2:
         return math.inf
     parts = [side.var(ddof=1) / len(side) for side in (old, new)]
@@ -138,4 +146,4 @@ def _welch(old: np.ndarray, new: np.ndarray) -> float:
     if total == 0:
         return 0.0
     df = total**2 / sum(float(p) ** 2 / (len(side) - 1) for p, side in zip(parts, (old, new), strict=True))
-    return student_t(df) * math.sqrt(total)
+    return student_t(df, confidence) * math.sqrt(total)

@@ -20,7 +20,8 @@ class BenchmarkConfig(BaseModel):
     """Rounds of fresh child processes: in each, the files of a combination run side by side and take turns of a
     twentieth of a second. With fewer than 3 nothing is decided between two files."""
     max_processes: int = Field(default=15, ge=1)
-    """Processes are added to a comparison that is undecided or too wide, up to this many."""
+    """Processes are added to a comparison that is undecided or too wide, up to this many. It is looked at after
+    `processes`, halfway and at the end; the 95 % of its interval hold for these looks together."""
     half_width: float = Field(default=0.05, gt=0)
     """Half of a ratio's 95 % interval, as a share of it, that is aimed at."""
     samples: int = Field(default=662, ge=10)

@@ -67,7 +67,10 @@ class Contention(Document):
 
 
 class Ratio(Document):
-    """A row's latency over the reference's, in the same combination, with its 95 % interval; below 1 is faster."""
+    """A row's latency over the reference's, in the same combination, with its 95 % interval; below 1 is faster.
+
+    The 95 % hold for all looks of a session together: a wider interval than that of a single look.
+    """
 
     reference: str
     """The other file."""

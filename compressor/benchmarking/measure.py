@@ -103,8 +103,8 @@ def reference(facts: dict[str, ModelFacts]) -> str:
 def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, against: str | None = None) -> list[Row]:
     """One row per cell, with its ratio to the row of `against` (the first label) of the same combination.
 
-    The cells of a combination take turns, so that whatever the machine does hits all alike. After
-    `config.processes` rounds those comparisons that are undecided, or wider than `config.half_width`, go on, each
+    The cells of a combination take turns, so that whatever the machine does hits all alike. At each of
+    `compare.looks` those comparisons that are undecided, or wider than `config.half_width`, go on to the next, each
     together with its reference, up to `config.max_processes`.
 
     Raises:
@@ -117,16 +117,16 @@ def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, again
         for _ in range(config.processes):
             session.round(todo, bar)
     pairs = {cell: _reference_of(cell, todo, against) for cell in todo}
-    if config.processes >= compare.PROCESSES:
-        extra = config.max_processes - config.processes
-        with progress.bar("until it is decided", max(extra, 0)) as bar:
-            for _ in range(extra):
+    if len(session.looks) > 1:
+        with progress.bar("until it is decided", session.looks[-1] - config.processes) as bar:
+            for now, then in itertools.pairwise(session.looks):
                 undecided = [c for c, r in pairs.items() if r and session.open(c, r)]
                 needed = [c for c in todo if c in undecided or c in [pairs[u] for u in undecided]]
                 if not needed:
                     break
-                session.round(needed, None)
-                bar.advance(note=f"{len(undecided)} comparisons")
+                for _ in range(now, then):
+                    session.round(needed, None)
+                    bar.advance(note=f"{len(undecided)} comparisons")
     found = []
     for cell in todo:
         other = pairs[cell]
@@ -154,12 +154,15 @@ class _Session:
 
     config: BenchmarkConfig
     answers: dict[Cell, list[Measured]]
+    looks: tuple[int, ...] = field(init=False)
+    """After how many rounds it is seen what is decided."""
     remeasured: dict[Cell, int] = field(init=False)
     """Processes of a cell that were measured again because something disturbed them."""
     busy: bool = False
     """A repeated round was disturbed, too: the machine will not become quiet, and repeating only takes time."""
 
     def __post_init__(self) -> None:
+        self.looks = compare.looks(self.config.processes, self.config.max_processes)
         self.remeasured = dict.fromkeys(self.answers, 0)
 
     def round(self, todo: list[Cell], bar: Any) -> None:
@@ -193,7 +196,7 @@ class _Session:
         """Over the rounds that both took part in: every cell starts in the first and never comes back."""
         both = min(len(self.answers[cell]), len(self.answers[other]))
         samples = [[answer.samples_ms for answer in self.answers[c][:both]] for c in (other, cell)]
-        return compare.compare(*samples)
+        return compare.compare(*samples, looks=len(self.looks))
 
 
 def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress) -> Benchmark:

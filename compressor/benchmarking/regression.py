@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compressor.benchmarking import accuracy
-from compressor.benchmarking.compare import NORMAL, compare, of_processes
+from compressor.benchmarking.compare import compare, of_processes
 from compressor.benchmarking.document import Accuracy, Benchmark, ModelFacts, Row
 from compressor.benchmarking.rows import combination
 from compressor.benchmarking.verdict import SIGNIFICANT
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation.figures import gain
+from compressor.evaluation.quantiles import NORMAL
 from compressor.files import read_document
 from compressor.runnote import Host
 

@@ -111,7 +111,8 @@ def judge(
 
     worth it: faster, or as fast and smaller, and no less accurate (McNemar's p ≥ 0.05, or a gain);
     a trade: such an advantage for a loss of accuracy that is no chance;
-    not worth it: slower, or no advantage; undecided: what would decide was not measured well enough.
+    not worth it: slower, or no advantage; undecided: speed or accuracy was not measured well enough. A file that is
+    smaller but may be slower is undecided, too: nothing is worth it whose speed nobody knows.
 
     Args:
         speed: the latency over the other's.
@@ -131,7 +132,7 @@ def judge(
     worth: Worth
     if speed.verdict == "slower" or (speed.verdict == "same" and not smaller):
         worth = "not worth it"
-    elif accuracy is None or (speed.verdict == "undecided" and not smaller):
+    elif accuracy is None or speed.verdict == "undecided":
         worth = "undecided"
     elif worse:
         worth = "a trade" if speed.verdict == "faster" or smaller else "not worth it"

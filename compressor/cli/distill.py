@@ -48,7 +48,10 @@ def distill(
     seed: Seed = None,
     views: Annotated[str | None, typer.Option(help="all, or how many stored views are reused in turn.")] = None,
     cache_limit: Annotated[float | None, typer.Option(help="GB that stored teacher outputs may take.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Repeat student and baseline with this many seeds.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Train student and baseline with so many seeds. Without it: digits 3, a folder 1."),
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,

@@ -43,6 +43,8 @@ class Source:
     """What `stage.epochs: auto` means for this data."""
     teacher_epochs: int = 30
     """What `teacher.epochs: null` means for this data, when the teacher has to be trained here."""
+    seeds: int = 1
+    """What `seeds: auto` means for this data: several where a training takes seconds."""
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -68,6 +70,7 @@ class Dataset:
     """What the modality has settled for these data."""
     epochs: int
     teacher_epochs: int
+    seeds: int
     config: DataConfig
     notes: list[str]
     unreadable: list[str]
@@ -167,6 +170,7 @@ def build(source: Source, config: DataConfig) -> Dataset:
         setup=source.setup,
         epochs=source.epochs,
         teacher_epochs=source.teacher_epochs,
+        seeds=source.seeds,
         config=config,
         notes=source.notes,
         unreadable=source.unreadable,

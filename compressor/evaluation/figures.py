@@ -33,7 +33,7 @@ def right(own: Predictions) -> NDArray[np.bool_]:
 
 def gain(own: NDArray[np.bool_], other: NDArray[np.bool_]) -> Gain:
     """How much more often the first is right, on paired samples, (n,) each."""
-    found = metrics.paired_gain(own[None], other[None])
+    found = metrics.paired_gain(own, other)
     return Gain(top1_gain=found["mean"], low=found["low"], high=found["high"], mcnemar_p=metrics.mcnemar(own, other))
 
 

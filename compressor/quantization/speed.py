@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressor.benchmarking.compare import BAND, compare
+from compressor.benchmarking.compare import BAND
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.measure import Cell, measure
 from compressor.progress import Progress
@@ -24,7 +24,8 @@ def against(fp32: Path, int8: Path, processes: int, progress: Progress) -> Speed
         for label, file in (("fp32", fp32), ("int8", int8))
     ]
     rows = measure(cells, config, progress)
-    ratio = compare(rows[0].raw_ms, rows[1].raw_ms)
+    ratio = rows[1].ratio
+    assert ratio is not None
     return Speed(
         ratio=ratio.value,
         low=ratio.low,
@@ -32,7 +33,7 @@ def against(fp32: Path, int8: Path, processes: int, progress: Progress) -> Speed
         verdict=ratio.verdict,
         fp32_ms=rows[0].p50_ms,
         int8_ms=rows[1].p50_ms,
-        processes=processes,
+        processes=rows[1].processes or processes,
         noisy=bool(rows[0].noisy or rows[1].noisy),
     )
 

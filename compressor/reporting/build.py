@@ -160,15 +160,22 @@ def _waited(epochs: list[Epoch]) -> float | None:
 def _help(stages: list[Stage]) -> Help | None:
     """What the teacher was worth: student − baseline on test, paired by seed and sample; None without both."""
     found: dict[str, dict[int | None, NDArray[np.bool_]]] = {"student": {}, "baseline": {}}
+    seconds: dict[int | None, list[float | None]] = {}
     for stage in stages:
         if stage.note.role in found:
             found[stage.note.role][stage.note.seed] = right(stage.predictions)
+            seconds.setdefault(stage.note.seed, []).append(stage.note.train_seconds)
     seeds = sorted(seed for seed in found["student"].keys() & found["baseline"].keys() if seed is not None)
     if not seeds:
         return None
     student, baseline = (np.stack([found[role][s] for s in seeds]) for role in ("student", "baseline"))
-    gain = metrics.paired_gain(student, baseline)
+    gain = metrics.training_gain(student, baseline)
     verdict: Helped = "helped" if gain["low"] > 0 else "hurt" if gain["high"] < 0 else "no difference"
+    dearer = None
+    if len(seeds) == 1:  # whatever the samples say: two trainings of one recipe differ, too
+        verdict = "one training"
+        known = [s for s in seconds[seeds[0]] if s is not None]
+        dearer = 2 * sum(known) if len(known) == 2 else None
     return Help(
         seeds=seeds,
         top1_gain=[float(v) for v in student.mean(axis=1) - baseline.mean(axis=1)],
@@ -176,6 +183,7 @@ def _help(stages: list[Stage]) -> Help | None:
         interval=(gain["low"], gain["high"]),
         mcnemar_p=[metrics.mcnemar(a, b) for a, b in zip(student, baseline, strict=True)],
         verdict=verdict,
+        three_seeds_seconds=dearer,
     )
 
 

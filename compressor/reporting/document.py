@@ -10,7 +10,8 @@ from compressor.evaluation.document import Bin, CopiedMistakes, Gain
 from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.runnote import DatasetEntry, Epoch, Host
 
-Helped = Literal["helped", "hurt", "no difference"]
+Helped = Literal["helped", "hurt", "no difference", "one training"]
+"""`one training`: a single seed, from which nobody can tell. Older documents judged that, too."""
 
 
 class RunEntry(Document):
@@ -87,11 +88,13 @@ class Help(Document):
     top1_gain_mean: float
     """Over the seeds."""
     interval: tuple[float, float]
-    """95 %, over seeds and samples."""
+    """95 %, over seeds and samples; over samples alone for a single seed."""
     mcnemar_p: list[float]
     """Per seed."""
     verdict: Helped
-    """What its interval says."""
+    """What its interval says; `one training` for a single seed."""
+    three_seeds_seconds: float | None = None
+    """For a single seed: what two more trainings of student and baseline would take, as long as the first took."""
 
 
 class ClassErrors(Document):

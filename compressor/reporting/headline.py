@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compressor.benchmarking.rows import combination
-from compressor.reporting.document import Model, Report, Timing
+from compressor.reporting.document import Help, Model, Report, Timing
 
 COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory")
 
@@ -114,12 +114,31 @@ def help_line(report: Report) -> str | None:
         return None
     gain = 100 * helped.top1_gain_mean
     low, high = (100 * v for v in helped.interval)
-    seeds = f"{len(helped.seeds)} seeds" if len(helped.seeds) > 1 else "one seed"
     verdicts = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}
+    verdicts["one training"] = _one_training(helped)
+    seeds = f"{len(helped.seeds)} seeds" if len(helped.seeds) > 1 else "one seed"
+    worth = "came to" if helped.verdict == "one training" else "was worth"
     return (
-        f"The teacher's help was worth {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
+        f"The teacher's help {worth} {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
         f"{seeds}, {report.dataset.test} samples). {verdicts[helped.verdict]}."
     )
+
+
+def _one_training(helped: Help) -> str:
+    """Why there is no verdict, and what one would cost."""
+    seconds = helped.three_seeds_seconds
+    more = "" if seconds is None else f", for about {_lasting(seconds)} more of training"
+    return (
+        "One training can't tell: the interval is over test samples alone, and another seed may turn it around. "
+        f"Three seeds (--seeds 3) may{more}"
+    )
+
+
+def _lasting(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def measured_on(report: Report) -> str | None:

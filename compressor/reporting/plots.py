@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from compressor.benchmarking.compare import NORMAL
 from compressor.benchmarking.document import Timed
 from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Bin
+from compressor.evaluation.quantiles import NORMAL
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import svg
 from compressor.reporting.document import Report

@@ -141,7 +141,7 @@ def carry_out(
         status="running",
         recipe=recipe.fingerprint,
         dataset=dataset_entry(dataset),
-        seeds=[recipe.seed + k for k in range(recipe.seeds)],
+        seeds=list(planned.stages[-1].seeds),
         versions=versions(),
         host=host.fingerprint(),
         device=str(device.device),

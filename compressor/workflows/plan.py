@@ -145,6 +145,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         progress.say(f"skipped {len(dataset.unreadable)} unreadable sample(s): {listed}")
     resolved = recipe.model_copy(
         update={
+            "seeds": _seeds(recipe, dataset),
             "threads": _threads() if recipe.threads == "auto" else recipe.threads,
             "data": recipe.data.model_copy(
                 update=kind_of(dataset.modality).settled(dataset) | {"workers": worker_count(dataset)}
@@ -162,6 +163,11 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             "teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset, named)})
         }
     )
+    if recipe.seeds == "auto" and resolved.seeds != 1:
+        progress.say(
+            f"student and baseline are trained with {resolved.seeds} seeds each: from one, nobody can tell whether the "
+            "teacher helped; --seeds 1 is quicker"
+        )
     stages = tuple(_stages(resolved, dataset, named, student, assistants))
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
@@ -170,6 +176,12 @@ def _threads() -> int:
     """What torch would take, but no more than a cgroup's quota: threads beyond it wait for each other."""
     quota = host.quota()
     return max(1, min(torch.get_num_threads(), int(quota) if quota else torch.get_num_threads()))
+
+
+def _seeds(recipe: Recipe, dataset: Dataset) -> int:
+    if recipe.seeds != "auto":
+        return recipe.seeds
+    return dataset.seeds if recipe.baseline else 1  # without a baseline there is no help to be judged
 
 
 def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
@@ -194,6 +206,7 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
 
 
 def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assistants: list[str]) -> Iterator[Stage]:
+    assert recipe.seeds != "auto"
     seeds = tuple(range(recipe.seed, recipe.seed + recipe.seeds))
     rows = [("teacher", teacher, seeds[:1]), *(("assistant", a, seeds[:1]) for a in assistants)]
     rows.append(("student", student, seeds))

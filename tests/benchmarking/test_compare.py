@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.benchmarking.compare import Ratio, compare, decide, interval, shown, student_t
+from compressor.benchmarking.compare import Ratio, compare, decide, interval, looks, of_processes, shown
+from compressor.evaluation.quantiles import student_t
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
 """ms per call: two recordings of one file and one of it with 10 % more nodes, seven processes each, interleaved."""
@@ -102,22 +103,52 @@ def test_a_percentile_bootstrap_would_promise_too_much() -> None:
     assert np.mean(inside) < 0.85
 
 
-def test_looking_after_every_round_seldom_decides_wrongly() -> None:
-    """Processes are added until there is a verdict: equal files must not become unequal by looking often."""
-    rng = np.random.default_rng(1)
-    verdicts = []
-    for _ in range(400):
-        old, new = sessions(rng, 15, 1.0, 0.02)
-        looks = (compare(old[:k].tolist(), new[:k].tolist()).verdict for k in range(5, 16))
-        verdicts.append(next((v for v in looks if v != "undecided"), "undecided"))
-    assert np.mean([v in ("faster", "slower") for v in verdicts]) < 0.05
-    assert np.mean([v == "same" for v in verdicts]) > 0.9
+def sessions_end(spread: float, ratio: float, schedule: tuple[int, ...], repeats: int = 500) -> list[str]:
+    """The verdicts of sessions that stop at the first look that decides: processes off by `spread`, calls by 3 %."""
+    rng = np.random.default_rng(int(1000 * spread))
+    shape = (repeats, schedule[-1])
+    # The median of n normal samples is normal, too, with √(π / 2n) of their spread: 130 calls in a process.
+    sides = [rng.normal(0, np.hypot(spread, 0.03 * math.sqrt(math.pi / 260)), shape) for _ in range(2)]
+    found = []
+    for old, new in zip(np.exp(sides[0]), ratio * np.exp(sides[1]), strict=True):
+        looks = (of_processes(old[:k], new[:k], paired=True, looks=len(schedule)) for k in schedule)
+        found.append(next((r.verdict for r in looks if r.verdict != "undecided"), "undecided"))
+    return found
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.05, 0.1])
+def test_stopping_when_it_is_decided_seldom_decides_wrongly(spread: float) -> None:
+    """Equal files must not become unequal because the session stops when it likes what it sees."""
+    schedule = looks(5, 15)
+    verdicts = sessions_end(spread, 1.0, schedule)
+    assert np.mean([v in ("faster", "slower") for v in verdicts]) <= 0.05
+    if spread <= 0.02:
+        assert np.mean([v == "same" for v in verdicts]) > 0.7
+    assert np.mean([v == "slower" for v in sessions_end(spread, 1.3, schedule, 100)]) > 0.95
+
+
+def test_looking_after_every_round_at_95_percent_would_decide_wrongly() -> None:
+    """Why it looks three times, and more strictly: this is what an unadjusted interval does."""
+    rng = np.random.default_rng(0)
+    wrong = []
+    for old, new in np.exp(rng.normal(0, 0.05, (300, 2, 15))):
+        every = (of_processes(old[:k], new[:k], paired=True).verdict for k in range(5, 16))
+        wrong.append(next((v for v in every if v != "undecided"), "undecided") in ("faster", "slower"))
+    assert np.mean(wrong) > 0.08
+
+
+def test_it_looks_first_halfway_and_last() -> None:
+    assert looks(5, 15) == (5, 10, 15)
+    assert looks(5, 6) == (5, 6)
+    assert looks(5, 5) == looks(5, 3) == (5,)
+    assert looks(2, 15) == (2,)  # which decides nothing
 
 
 def test_the_quantiles_are_students() -> None:
     stats = pytest.importorskip("scipy.stats")
-    for df in (1, 2, 3.5, 7, 12.2, 30, 31, 80):
-        assert student_t(df) == pytest.approx(stats.t.ppf(0.975, df), rel=0.015)
+    for df in (1, 2, 3.5, 7, 12.2, 30, 31, 80, 999):
+        for confidence in (0.95, 0.95 + 0.1 / 3, 0.99):
+            assert student_t(df, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, df), rel=1e-4)
 
 
 def test_unequal_rounds_and_no_samples_are_refused() -> None:

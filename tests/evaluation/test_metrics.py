@@ -102,7 +102,7 @@ def test_a_gain_and_its_interval_shrink_with_more_samples() -> None:
     rng = np.random.default_rng(2)
 
     def width(samples: int) -> float:
-        a, b = rng.random((2, samples)) < 0.9, rng.random((2, samples)) < 0.8
+        a, b = rng.random(samples) < 0.9, rng.random(samples) < 0.8
         found = metrics.paired_gain(a, b)
         assert found["low"] < 0.1 < found["high"] or samples < 500
         return found["high"] - found["low"]

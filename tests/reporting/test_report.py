@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.reporting import build, headline, html, tables
-from compressor.reporting.document import Report
+from compressor.evaluation.predictions import Predictions
+from compressor.reporting import build, headline, html, screen, tables
+from compressor.reporting.document import Help, Report
 from compressor.runfolder import RunFolder
 from compressor.runnote import ArchitectureNote, StageNote
 
@@ -67,21 +68,40 @@ def test_a_teacher_that_hurt_and_one_no_better_than_the_baseline_are_called_out(
     changed = copy.deepcopy(report)
     for model, top1 in zip(changed["models"], (0.80, 0.81, 0.85), strict=True):
         model["top1"] = top1
-    changed["help"] |= {"top1_gain_mean": -0.04, "interval": [-0.06, -0.02], "verdict": "hurt"}
+    changed["help"] |= {"top1_gain_mean": -0.04, "interval": [-0.06, -0.02], "verdict": "hurt", "seeds": [0, 1, 2]}
     text = " ".join(build._warnings(load(changed)))
     assert "no better than the baseline (0.850)" in text
     assert "The teacher hurt: -4.0 points" in text
     line = headline.help_line(load(changed))
     assert line is not None
     assert line.startswith(
-        "The teacher's help was worth -4.0 points of test accuracy (95 % interval -6.0 … -2.0; one seed"
+        "The teacher's help was worth -4.0 points of test accuracy (95 % interval -6.0 … -2.0; 3 seeds"
     )
     assert line.endswith("It hurt.")
 
 
-def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
-    from compressor.evaluation.predictions import Predictions
+def test_one_training_tells_nothing_and_says_what_three_seeds_cost(report: dict[str, Any], run: Path) -> None:
+    found = report["help"]
+    assert found["verdict"] == "one training"
+    trained = [m["train_seconds"] for m in report["models"] if m["role"] in ("student", "baseline")]
+    assert found["three_seeds_seconds"] == pytest.approx(2 * sum(trained))
+    assert found["interval"][0] < found["top1_gain_mean"] < found["interval"][1]
+    line = headline.help_line(load(report))
+    assert line is not None
+    assert "The teacher's help came to " in line
+    assert "One training can't tell" in line
+    assert line.endswith(
+        f"Three seeds (--seeds 3) may, for about {headline._lasting(2 * sum(trained))} more of training."
+    )
+    assert line in (run / "report.md").read_text()
+    assert line in [block for block in screen.report(RunFolder(run), load(report)) if isinstance(block, str)]
+    unknown = copy.deepcopy(report)
+    unknown["help"]["three_seeds_seconds"] = None
+    assert str(headline.help_line(load(unknown))).endswith("Three seeds (--seeds 3) may.")
+    assert [headline._lasting(s) for s in (0.2, 62, 600, 9000)] == ["1 s", "62 s", "10 min", "2.5 h"]
 
+
+def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
     labels = np.arange(400) % 4
     rng = np.random.default_rng(0)
 
@@ -89,22 +109,27 @@ def test_the_verdict_comes_from_paired_predictions(tmp_path: Path) -> None:
         said = np.where(rng.random(400) < accuracy, labels, (labels + 1) % 4)
         return Predictions(ids=np.arange(400).astype(str), labels=labels, logits=np.eye(4, dtype=np.float32)[said])
 
-    def verdict(student: float, baseline: float) -> str:
+    def verdict(student: float, baseline: float, seeds: int = 3, seconds: float | None = 9.0) -> Help:
         stages = []
         for role, accuracy in (("student", student), ("baseline", baseline)):
-            for seed in range(3):
+            for seed in range(seeds):
                 note = StageNote(
-                    architecture=ArchitectureNote(name="m"), role=role, origin="scratch", seed=seed, params=1, macs=1
-                )
+                    architecture=ArchitectureNote(name="m"), role=role, origin="scratch", seed=seed, params=1, macs=1,
+                    train_seconds=seconds,
+                )  # fmt: skip
                 stages.append(build.Stage(folder=tmp_path, note=note, predictions=predictions(accuracy), epochs=[]))
         found = build._help(stages)
         assert found is not None
         assert found.interval[0] <= found.top1_gain_mean <= found.interval[1]
-        return found.verdict
+        return found
 
-    assert verdict(0.95, 0.80) == "helped"
-    assert verdict(0.80, 0.95) == "hurt"
-    assert verdict(0.90, 0.90) == "no difference"
+    assert verdict(0.95, 0.75).verdict == "helped"
+    assert verdict(0.75, 0.95).verdict == "hurt"
+    assert verdict(0.90, 0.90).verdict == "no difference"
+    assert verdict(0.95, 0.75).three_seeds_seconds is None
+    alone = verdict(0.75, 0.95, seeds=1)
+    assert (alone.verdict, alone.three_seeds_seconds) == ("one training", 36.0)
+    assert verdict(0.95, 0.75, seeds=1, seconds=None).three_seeds_seconds is None
 
 
 def test_the_page_needs_no_network_and_escapes_names(report: dict[str, Any]) -> None:

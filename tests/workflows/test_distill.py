@@ -17,7 +17,7 @@ from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
 from compressor.distillation import chain
 from compressor.distillation.accelerator import accelerator
-from compressor.errors import CheckpointError, UsageError
+from compressor.errors import CheckpointError, RecipeError, UsageError
 from compressor.models import checkpoint
 from compressor.progress import Silent
 from compressor.recipe import load as load_recipe
@@ -26,6 +26,8 @@ from compressor.workflows import plan as planning
 from tests.conftest import TINY, compress, fill
 
 NO_EXPORT = [*TINY, "--quiet"]
+SEVERAL = [*TINY[2:], "--quiet"]
+"""Without the setting of seeds, which would beat the option."""
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def distill(*more: str) -> Any:
-    result = compress("distill", "--student", "mobilenetv3_small_050", *NO_EXPORT, *more)
+    settings = SEVERAL if "--seeds" in more else NO_EXPORT
+    result = compress("distill", "--student", "mobilenetv3_small_050", *settings, *more)
     assert result.exit_code == 0, result.output
     return result
 
@@ -94,7 +97,8 @@ def test_student_and_baseline_start_from_the_same_weights() -> None:
 def test_a_stopped_run_resumes_without_repeating_a_finished_stage(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distill("--teacher", "test_resnet", "--name", "whole")
+    fixed = ["--set", "stage.targets.precision=fp32"]  # `auto` is a stopwatch's word, and a busy machine's changes
+    distill("--teacher", "test_resnet", "--name", "whole", *fixed)
     run_stage = chain.run_stage
 
     def stopping(*args: Any, role: str, **kwargs: Any) -> Any:
@@ -104,7 +108,7 @@ def test_a_stopped_run_resumes_without_repeating_a_finished_stage(
 
     monkeypatch.setattr(chain, "run_stage", stopping)
     stopped = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--name", "parts",
-                       *TINY)  # fmt: skip
+                       *TINY, *fixed)  # fmt: skip
     assert stopped.exit_code == 130
     assert "compress distill --resume runs/parts" in stopped.output
     parts = workdir / "runs" / "parts"
@@ -135,6 +139,30 @@ def test_a_chain_with_an_assistant_and_several_seeds_on_a_folder_of_photos(photo
     ]  # fmt: skip
     assert report["help"]["seeds"] == [0, 1]
     assert report["shipped_seed"] in (0, 1)
+
+
+def test_seeds_are_as_many_as_the_data_suggest_unless_they_are_given(photos: Path) -> None:
+    def seeds(source: str | Path, **given: Any) -> tuple[Any, dict[str, int], str]:
+        said: list[str] = []
+
+        class Ear(Silent):
+            def say(self, message: str) -> None:
+                said.append(message)
+
+        models = {"teacher.model": "test_resnet", "student.model": "test_efficientnet"}
+        recipe = load_recipe(None, {**models, "data.source": str(source), **given})
+        planned = planning.make_plan(recipe, Ear())
+        return planned.recipe.seeds, {s.role: len(s.seeds) for s in planned.stages}, " ".join(said)
+
+    settled, by_role, said = seeds("digits")
+    assert settled == 3
+    assert by_role == {"teacher": 1, "student": 3, "baseline": 3}
+    assert "trained with 3 seeds each" in said
+    assert seeds("digits", seeds=2)[:2] == (2, {"teacher": 1, "student": 2, "baseline": 2})
+    assert seeds("digits", baseline=False)[:2] == (1, {"teacher": 1, "student": 1})
+    assert seeds(photos)[0] == 1
+    with pytest.raises(RecipeError, match="seeds = 0"):
+        load_recipe(None, {"seeds": 0})
 
 
 def test_skipped_images_are_said_and_leave_the_stages_names_alone(photos: Path) -> None:

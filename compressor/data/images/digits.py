@@ -33,6 +33,7 @@ def read_digits(config: DataConfig, progress: Progress) -> Source:
         notes=["data: the embedded handwritten digits (1,797 images of 8 × 8, 10 classes); --data FOLDER takes yours"],
         epochs=15,
         teacher_epochs=8,
+        seeds=3,
         setup=settle(
             config,
             size=32,
