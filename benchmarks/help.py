@@ -78,7 +78,7 @@ def main() -> None:
     rows = dict(ROWS)
     for text in arguments.row:
         name, _, given = text.partition(": ")
-        rows[name] = given.split(" ")
+        rows[name] = given.split("; ")
     if arguments.only:
         rows = {name: rows[name] for name in arguments.only.split(",")}
     root = Path(arguments.runs) / arguments.setting
@@ -106,7 +106,7 @@ def options() -> argparse.Namespace:
     made.add_argument("--weights", help="the folder of the settings' pretrained weights")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--only", help="rows, separated by commas")
-    made.add_argument("--row", action="append", default=[], help="another row: 'NAME: key=value key=value'")
+    made.add_argument("--row", action="append", default=[], help="another row: 'NAME: key=value; key=value'")
     made.add_argument("--set", dest="settings", action="append", default=[], help="a recipe value for all rows")
     made.add_argument("--runs", default="runs/help", help="where finished trainings are kept")
     arguments = made.parse_args()

@@ -55,7 +55,8 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int | Literal["auto"] = "auto"
-    """Passes over the training split; `auto`: what the source suggests (digits: few, folders: 30)."""
+    """Passes over the training split; `auto`: what the source suggests (digits: few; folders: 30, and more of
+    fewer than 10,000 samples, so that there are steps enough)."""
     batch_size: int = Field(default=64, ge=2)
     """Samples per step and process."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -125,11 +125,48 @@ def test_what_is_mixed_in_depends_on_the_view_alone(dataset: Dataset, kind: str)
     assert float(batch["amount"][0]) == pytest.approx(first.amount)
 
 
-def test_two_resolutions_show_the_same_crop(dataset: Dataset) -> None:
+def test_two_resolutions_show_the_same_crop(tmp_path: Path) -> None:
+    # Red and green are the coordinates in the original: a view's colours say which part of it is seen.
+    side = 256
+    y, x = np.mgrid[0:side, 0:side].astype(np.uint8)
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for i in range(6):
+            Image.fromarray(np.stack([x, y, np.full_like(x, i)], 2)).save(tmp_path / label / f"{i}.png")
+    data = load_dataset(
+        DataConfig(source=str(tmp_path), image_size=32, augment=AugmentConfig(color_jitter=0.0, vflip=0.5))
+    )
+    boxes = []
     with generators_restored():
-        small, large = render(dataset, 3, 1, 24), render(dataset, 3, 1, 48)
-    shrunk = large.reshape(24, 2, 24, 2, 3).mean((1, 3))
-    assert np.abs(shrunk.mean((0, 1)) - small.mean((0, 1))).max() < 4
+        for index in (0, 5):
+            for view in range(8):
+                small, large = (render(data, index, view, size).astype(float) for size in (32, 64))
+                shrunk = large.reshape(32, 2, 32, 2, 3).mean((1, 3))
+                assert np.abs(shrunk - small)[1:-1, 1:-1, :2].max() < 4  # original pixels, of crops of 150 or more
+                boxes.append(tuple(small[0, 0, :2]))
+    assert len(set(boxes)) > 8  # and they are different crops
+
+
+def test_a_sample_is_flipped_in_every_other_view(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for i in range(12):
+            ramp = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (48, 1))
+            Image.fromarray(np.stack([ramp, ramp, np.full_like(ramp, i)], 2)).save(tmp_path / label / f"{i}.png")
+
+    def flips(index: int, **augment: Any) -> list[bool]:
+        config = AugmentConfig(color_jitter=0.0, **augment)
+        data = load_dataset(DataConfig(source=str(tmp_path), image_size=32, augment=config))
+        with generators_restored():
+            views = [render(data, index, view, 32) for view in range(8)]
+        return [bool(view[0, 0, 0] > view[0, -1, 0]) for view in views]
+
+    turns = [flips(index) for index in range(12)]
+    assert all(turn in ([True, False] * 4, [False, True] * 4) for turn in turns)
+    assert len({turn[0] for turn in turns}) == 2  # not all from the same side
+    drawn = [flips(index, alternate=False) for index in range(4)]
+    assert any(turn not in ([True, False] * 4, [False, True] * 4) for turn in drawn)
+    assert flips(0, hflip=0.0) == [False] * 8
 
 
 def test_asking_for_views_leaves_the_generators_alone(dataset: Dataset) -> None:

@@ -16,6 +16,7 @@ from compressor.models.family import family
 from compressor.models.timm import hub, names
 from compressor.models.timm.build import TimmArchitecture, decide_stem, preprocessing_for
 from compressor.models.weights import build, initialise, load_matching, read_state
+from compressor.packages import import_timm
 
 TINY = TimmArchitecture(name="test_resnet", classes=3, image_size=32)
 
@@ -60,6 +61,29 @@ def test_a_small_image_keeps_its_resolution_in_the_first_convolution() -> None:
 def test_models_for_one_input_size_are_built_for_the_datas() -> None:
     model = build(TimmArchitecture(name="test_vit", classes=3, image_size=64))
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_a_hubs_model_is_built_for_another_size_than_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = import_timm()
+    from timm.models import save_for_hf
+
+    theirs = timm.create_model("test_vit", num_classes=7)  # 160 px
+    save_for_hf(theirs, tmp_path, model_config={"num_classes": 7}, safe_serialization=True)
+
+    def download(repo_id: str, filename: str, **_: object) -> str:
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
+    monkeypatch.setattr("compressor.models.timm.hub.reachable", lambda: True)
+    name = "hf-hub:someone/theirs"
+    architecture = TimmArchitecture(name=name, classes=7, image_size=64)
+    loaded = initialise(architecture, "pretrained", role="teacher")
+    assert loaded.head_fits
+    with torch.no_grad():
+        assert loaded.model(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+    own = dict(theirs.state_dict())
+    assert torch.equal(loaded.model.state_dict()["blocks.0.attn.qkv.weight"], own["blocks.0.attn.qkv.weight"])
+    assert loaded.model.state_dict()["pos_embed"].shape != own["pos_embed"].shape
 
 
 def test_each_model_keeps_its_own_statistics() -> None:

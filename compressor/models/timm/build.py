@@ -64,15 +64,13 @@ def build(architecture: TimmArchitecture) -> nn.Module:
 
 def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
     timm = import_timm()
-    options: dict[str, Any] = {"num_classes": classes}
-    if takes_image_size(name):
-        options["img_size"] = image_size
     remote = ":" in name  # the architecture itself is described on the hub
     online = not remote or hub.reachable()
     try:
         with warnings.catch_warnings(), hub.offline(remote and not online):
             warnings.simplefilter("ignore")
-            model: nn.Module = timm.create_model(name, pretrained=False, **options)
+            options: dict[str, Any] = {"img_size": image_size} if takes_image_size(name) else {}
+            model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **options)
     except Exception as error:  # the hub's clients raise many kinds
         if not remote:
             raise
@@ -84,16 +82,23 @@ def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
 
 
 def takes_image_size(name: str) -> bool:
-    """Whether the architecture is built for one input size (ViT, Swin and their kin)."""
-    import_timm()
-    from timm.models import get_pretrained_cfg, is_model, model_entrypoint
+    """Whether the architecture is built for one input size (ViT, Swin and their kin).
 
-    if not is_model(name.split(".")[0]):
+    What a hub's name means is read from its `config.json` there; its client's errors pass through.
+    """
+    import_timm()
+    from timm import models
+
+    source, own = models.parse_model_name(name)
+    if source:
+        stored, own, _ = models.load_model_config_from_hf(own)
+        fixed = bool(stored.get("fixed_input_size"))
+    else:
+        config = models.get_pretrained_cfg(own, allow_unregistered=True) if models.is_model(own.split(".")[0]) else None
+        fixed = bool(config and config.fixed_input_size)
+    if not fixed or not models.is_model(own.split(".")[0]):
         return False
-    config = get_pretrained_cfg(name, allow_unregistered=True)
-    if config is None or not config.fixed_input_size:
-        return False
-    module = inspect.getmodule(model_entrypoint(name.split(".")[0]))
+    module = inspect.getmodule(models.model_entrypoint(own.split(".")[0]))
     return "img_size" in inspect.getsource(module) if module else False
 
 

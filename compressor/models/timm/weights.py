@@ -27,11 +27,11 @@ def pretrained_state(architecture: TimmArchitecture) -> StateDict:
         config = get_pretrained_cfg(name, allow_unregistered=True)
         if config is None or not config.has_weights:
             raise UsageError(f"timm has no pretrained weights for {name}")
-    options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
     online = hub.reachable()
     try:
         with hub.offline(not online), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
             model = timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # the hub's clients raise many kinds: network, missing file, offline mode
         reason = "the model hub can't be reached" if not online else str(error).splitlines()[0][:200]
