@@ -110,6 +110,8 @@ class StageNote(Document):
     """Multiply–accumulate operations for one sample."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    calibration: str | None = None
+    """What has to be said of it: of a model that may have been trained on the validation samples it never sharpens."""
     train_seconds: float | None = None
     """Null where it was not trained in this run."""
     images_per_second: float | None = None

@@ -15,6 +15,7 @@ from torch import nn
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.distillation import state, targets
+from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
 from compressor.distillation.teacher import FrozenTeacher, wire
@@ -49,6 +50,8 @@ class Start:
     """`none` (used as it is), `finetune` or `scratch`."""
     fresh_head: bool = False
     notice: str | None = None
+    trusted: bool = True
+    """Whether it is known not to have learnt from what is held out here for validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
+    known = described is not None and _held_out(checkpoint.read_card(described[1]), dataset)
     return Start(
         model=loaded.model,
         architecture=architecture,
@@ -96,6 +100,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         training="scratch" if loaded.origin == "scratch" else "finetune",
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
+        trusted=known or not loaded.head_fits,
     )
 
 
@@ -118,7 +123,7 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
     if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes)):
         return replace(found, training="none")
-    return found
+    return replace(found, trusted=found.trusted or found.origin == "pretrained")
 
 
 def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
@@ -129,6 +134,11 @@ def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
             f"here {dataset.seed}), with test samples in it.\n"
             "Use the same data.seed and split shares, or train anew."
         )
+
+
+def _held_out(card: Card, dataset: Dataset) -> bool:
+    """Whether a card says that its model was trained on these very samples and this split of them."""
+    return card.trusted and card.dataset.get("content") == dataset.content and not dataset.split_otherwise(card.dataset)
 
 
 def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
@@ -150,6 +160,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             preprocessing=card.preprocessing,
             origin=str(path),
             training="none",
+            trusted=_held_out(card, dataset),
         )
     architecture = card.architecture.with_classes(len(dataset.classes))
     seed_everything(derive_seed(seed, "init"))
@@ -214,6 +225,11 @@ def run_stage(
     model.to(device)
     validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
     test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
+    training = None
+    if not begin.trusted:
+        some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
+        training = predict_model(model, some, "train", begin.preprocessing, device=device)
+    calibrated = calibrate(validation, training)
     card = Card(
         architecture=begin.architecture,
         classes=dataset.classes,
@@ -225,7 +241,10 @@ def run_stage(
         dataset=dataset.card(),
         params=cost.parameters(model),
         macs=cost.macs(model, family_of(model).example(begin.preprocessing, 1)),
-        temperature=metrics.calibration_temperature(validation.labels, validation.logits),
+        temperature=calibrated.temperature,
+        trusted=begin.trusted,
+        suspect=calibrated.suspect,
+        calibration=calibrated.note,
         train_seconds=trained.seconds if trained else None,
         images_per_second=trained.samples_per_second if trained else None,
         validation=metrics.summary(validation.labels, validation.logits),

@@ -41,6 +41,12 @@ class Card(BaseModel):
     macs: int
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    trusted: bool = True
+    """Whether it is known not to have learnt from the validation samples."""
+    suspect: bool = False
+    """Whether its own figures on validation and training samples say that it may have."""
+    calibration: str | None = None
+    """What has to be said of its temperature."""
     train_seconds: float | None = None
     images_per_second: float | None = None
     validation: dict[str, float] | None = None

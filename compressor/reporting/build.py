@@ -138,6 +138,7 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         nll=seen.nll,
         ece=seen.ece,
         temperature=note.temperature,
+        calibration=note.calibration,
         ece_calibrated=seen.ece_calibrated,
         balanced_accuracy=seen.balanced_accuracy,
         teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,
@@ -216,6 +217,8 @@ def _warnings(report: Report) -> list[str]:
     for model in report.models:
         if model.role == "teacher" and model.weights == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
+        if model.role == "teacher" and model.calibration:
+            found.append(model.calibration)
     if report.int8 and report.int8.kept is None:
         found.append(f"No int8 file was made: {report.int8.reason}.")
     return found + rows.warnings(report.benchmark)

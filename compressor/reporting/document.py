@@ -55,6 +55,8 @@ class Model(Document):
     """Expected calibration error, 15 bins."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    calibration: str | None = None
+    """What has to be said of it."""
     ece_calibrated: float | None = None
     """The same at the calibration temperature; null without one."""
     balanced_accuracy: float | None = None

@@ -283,6 +283,8 @@ def _introduction(role: str, result: Result, *, calibrated: bool) -> str:
     text = f"{role} {result.card.architecture.name} on validation: top-1 {seen['top1']:.3f}, ECE {seen['ece']:.3f}"
     if calibrated:
         text += f" ({seen['ece_calibrated']:.3f} at its calibration temperature {seen['temperature']:.2f})"
+    if result.card.calibration:
+        text += f". {result.card.calibration}"
     if seen["top1"] < 2 * seen["chance"]:
         text += " — it hardly beats guessing and will teach noise; give it more epochs or pretrained weights"
     return text
