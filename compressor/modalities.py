@@ -36,7 +36,11 @@ MODALITIES: dict[str, Modality] = {
     "image": Modality(
         preprocessing="compressor.artifact.images:ImagePreprocessing",
         data="compressor.data.images.kind:IMAGES",
-        families={"timm": "compressor.models.timm.family:TIMM"},
+        families={
+            "timm": "compressor.models.timm.family:TIMM",
+            "onnx": "compressor.models.onnx.family:ONNX",
+            "table": "compressor.models.table.family:TABLE",
+        },
         damages="compressor.evaluation.image_damages:DAMAGES",
     ),
 }

@@ -104,10 +104,10 @@ class StageNote(Document):
     """Where its first weights came from: `pretrained`, `scratch` or a path."""
     seed: int | None = None
     """Null where nothing was drawn."""
-    params: int
-    """Parameters."""
-    macs: int
-    """Multiply–accumulate operations for one sample."""
+    params: int | None = None
+    """Parameters; null where a given teacher doesn't say."""
+    macs: int | None = None
+    """Multiply–accumulate operations for one sample; null where a given teacher doesn't say."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     calibration: str | None = None

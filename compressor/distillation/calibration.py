@@ -40,6 +40,12 @@ def calibrate(validation: Predictions, training: Predictions | None) -> Calibrat
         training: what it says of as many training samples, for a model of which nobody knows what it has seen; None
             for one that is known not to have seen validation.
     """
+    if not len(validation.labels):
+        return Calibration(
+            temperature=1.0,
+            suspect=True,
+            note="The teacher says nothing of the validation samples and is not calibrated.",
+        )
     fitted = metrics.calibration_temperature(validation.labels, validation.logits)
     if training is None:
         return Calibration(temperature=fitted)

@@ -18,8 +18,9 @@ from compressor.distillation import state, targets
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
+from compressor.distillation.sources import GIVEN_FAMILIES, TableTeacher, frozen, held_out, refuse_seen, take
 from compressor.distillation.teacher import FrozenTeacher, wire
-from compressor.errors import CheckpointError, CompressorError, UsageError
+from compressor.errors import CompressorError, UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
@@ -28,7 +29,7 @@ from compressor.models.architecture import Architecture
 from compressor.models.checkpoint import Card
 from compressor.models.config import TeacherConfig
 from compressor.models.family import family_of, first_family, resolve
-from compressor.models.locate import HUB, locate
+from compressor.models.locate import GIVEN, HUB, locate
 from compressor.models.weights import build, head_names, initialise, load_matching, read_state
 from compressor.objectives.objective import STORABLE, dense, needs, without_teacher
 from compressor.progress import Progress
@@ -66,10 +67,15 @@ class Result:
         """The trained model, in eval mode, on the CPU."""
         return checkpoint.load(self.folder)[0]
 
+    @property
+    def given(self) -> bool:
+        """Whether it came as a file that only answers."""
+        return self.card.architecture.family in GIVEN_FAMILIES
+
     def as_teacher(self, *, calibrate: bool) -> FrozenTeacher:
         """The model, frozen, its logits divided by the temperature fitted on validation."""
         temperature = self.card.temperature if calibrate and self.card.temperature else 1.0
-        return FrozenTeacher(
+        return frozen(
             self.model(), self.card.preprocessing, temperature=temperature, architecture=self.card.architecture
         )
 
@@ -82,7 +88,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     """
     described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
     if described is not None:
-        _refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
+        refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
     kin = (
         resolve(name, role=role, modality=dataset.modality)[1]
         if not name.startswith(HUB)
@@ -91,7 +97,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
-    known = described is not None and _held_out(checkpoint.read_card(described[1]), dataset)
+    known = described is not None and held_out(checkpoint.read_card(described[1]), dataset)
     return Start(
         model=loaded.model,
         architecture=architecture,
@@ -115,6 +121,8 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     """
     source = locate(config.model, role="teacher", modality=dataset.modality)
     if source.path is not None:
+        if source.path.suffix.lower() in GIVEN:
+            return Start(**vars(take(source.path, config, dataset)), origin=str(source.path), training="none")
         return _teacher_from_path(source.path, dataset, seed=seed)
     found = start(source.name or source.hub or "", config.init, dataset, role="teacher", stem=config.stem, seed=seed)
     if found.origin == "scratch" or found.fresh_head:
@@ -124,21 +132,6 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes)):
         return replace(found, training="none")
     return replace(found, trusted=found.trusted or found.origin == "pretrained")
-
-
-def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
-    """Raises CheckpointError for a model that was trained on another split of this very data."""
-    if dataset.split_otherwise(card.dataset):
-        raise CheckpointError(
-            f"{what}: trained on another split of this data (data.seed {card.dataset.get('seed')}, "
-            f"here {dataset.seed}), with test samples in it.\n"
-            "Use the same data.seed and split shares, or train anew."
-        )
-
-
-def _held_out(card: Card, dataset: Dataset) -> bool:
-    """Whether a card says that its model was trained on these very samples and this split of them."""
-    return card.trusted and card.dataset.get("content") == dataset.content and not dataset.split_otherwise(card.dataset)
 
 
 def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
@@ -152,7 +145,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
     model, card = checkpoint.load(path)
     if card.modality != dataset.modality:
         raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
-    _refuse_seen(card, dataset, f"teacher '{path}'")
+    refuse_seen(card, dataset, f"teacher '{path}'")
     if card.classes == dataset.classes:
         return Start(
             model=model,
@@ -160,7 +153,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             preprocessing=card.preprocessing,
             origin=str(path),
             training="none",
-            trusted=_held_out(card, dataset),
+            trusted=held_out(card, dataset),
         )
     architecture = card.architecture.with_classes(len(dataset.classes))
     seed_everything(derive_seed(seed, "init"))
@@ -230,6 +223,7 @@ def run_stage(
         some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
         training = predict_model(model, some, "train", begin.preprocessing, device=device)
     calibrated = calibrate(validation, training)
+    params, macs = cost.known(model, family_of(model).example(begin.preprocessing, 1))
     card = Card(
         architecture=begin.architecture,
         classes=dataset.classes,
@@ -239,16 +233,16 @@ def run_stage(
         origin=begin.origin,
         seed=seed,
         dataset=dataset.card(),
-        params=cost.parameters(model),
-        macs=cost.macs(model, family_of(model).example(begin.preprocessing, 1)),
+        params=params,
+        macs=macs,
         temperature=calibrated.temperature,
         trusted=begin.trusted,
         suspect=calibrated.suspect,
         calibration=calibrated.note,
         train_seconds=trained.seconds if trained else None,
         images_per_second=trained.samples_per_second if trained else None,
-        validation=metrics.summary(validation.labels, validation.logits),
-        top1=metrics.top_k(test.labels, test.logits, 1),
+        validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
+        top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
     )
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
@@ -258,7 +252,9 @@ def run_stage(
 
 
 def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, device: torch.device) -> str:
-    """`bf16` or `fp32`: see `targets.fastest_precision`."""
+    """`bf16` or `fp32`: see `targets.fastest_precision`; a given teacher has one precision, its own."""
+    if result.given:
+        return "fp32"
     return targets.fastest_precision(result.as_teacher(calibrate=False), dataset, config.targets, device)
 
 
@@ -274,6 +270,8 @@ def prepare_teacher(
     progress: Progress,
 ) -> Teacher:
     """The teacher as its stored targets where the objective can live with them, else live."""
+    if isinstance(teacher, TableTeacher):
+        return teacher.of(dataset)
     objective = config.objective
     wanted = needs(objective)
     precision = config.targets.precision
@@ -303,6 +301,8 @@ def confident(teacher: FrozenTeacher, dataset: Dataset, threshold: float, device
     Of several rows the least sure one decides.
     """
     indices = dataset.splits["unlabeled"]
+    if isinstance(teacher, TableTeacher):
+        indices = indices[teacher.model.rows([dataset.ids[i] for i in indices]) >= 0]
     if threshold == 0:
         return indices
     seen = predict_model(teacher.to(device).model, dataset, "unlabeled", teacher.preprocessing, device=device)
@@ -337,6 +337,8 @@ def finished(folder: Path) -> Result | None:
 def calibration(result: Result) -> dict[str, Any]:
     """A model's accuracy and calibration on validation, before and after its temperature."""
     labels, logits = result.validation.labels, result.validation.logits
+    if not len(labels):
+        return {}
     temperature = result.card.temperature or 1.0
     return {
         "top1": metrics.top_k(labels, logits, 1),

@@ -37,8 +37,9 @@ class Card(BaseModel):
     seed: int | None = None
     dataset: dict[str, Any]
     """Name, content, split and seed of the data it was trained on."""
-    params: int
-    macs: int
+    params: int | None
+    """None where a given teacher doesn't say."""
+    macs: int | None
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     trusted: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
 
 Stem = Literal["auto", "keep", "stride1"]
 
@@ -15,7 +15,8 @@ class TeacherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "resnet50"
-    """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`) or an earlier run's folder."""
+    """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`), an earlier run's
+    folder, an ONNX file (`.onnx`), or a table of probabilities by file name (`.csv`, `.npz`)."""
     init: str = "auto"
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "keep"
@@ -23,7 +24,12 @@ class TeacherConfig(BaseModel):
     epochs: int | None = Field(default=None, ge=0)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""
     calibrate: bool = True
-    """Fits a temperature on validation and divides the teacher's logits by it before they teach."""
+    """Fits a temperature on validation and divides the teacher's logits by it before they teach; one that may have been
+    trained on the validation samples is never made surer of itself."""
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    """Of an ONNX file that doesn't say it: per-channel mean of values in 0…1; None takes ImageNet's, and says so."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Likewise the standard deviation."""
 
 
 class StudentConfig(BaseModel):

@@ -41,13 +41,13 @@ class Model(Document):
     """Null where nothing was drawn."""
     stage: str
     """Its folder in `stages/`."""
-    params: int
-    """Parameters."""
-    macs: int
-    """Multiply–accumulate operations for one sample."""
-    top1: float
-    """A fraction, as everywhere."""
-    top5: float
+    params: int | None
+    """Parameters; null where a given teacher doesn't say."""
+    macs: int | None
+    """Multiply–accumulate operations for one sample; null where a given teacher doesn't say."""
+    top1: float | None
+    """A fraction, as everywhere; null for a table of probabilities that has no test samples."""
+    top5: float | None
     """Share of samples whose class is among the first five."""
     nll: float | None
     """Nats."""
@@ -75,8 +75,8 @@ class Model(Document):
     """The share of its training that it waited for data."""
     weights: str
     """Where its first weights came from."""
-    bytes: int
-    """Of its weights file."""
+    bytes: int | None
+    """Of its weights file; null for a table of probabilities."""
 
 
 class Help(Document):

@@ -113,7 +113,7 @@ def _spots(report: Report) -> list[_Spot]:
     timed = [entry for entry in report.exports if entry.file in timings]
     found = [spot(_kind(e), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
     own = next((timings[e.file] for e in timed if e.role == "student" and e.precision == "fp32"), None)
-    tops = [m.top1 for m in report.models if m.role == "baseline"]
+    tops = [m.top1 for m in report.models if m.role == "baseline" and m.top1 is not None]
     if own and tops:
         found.append(spot("baseline", sum(tops) / len(tops), own))
     return found

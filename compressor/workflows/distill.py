@@ -280,6 +280,8 @@ def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Acc
 def _introduction(role: str, result: Result, *, calibrated: bool) -> str:
     """What is known of a teacher before it teaches."""
     seen = chain.calibration(result)
+    if not seen:
+        return f"{role} {result.card.architecture.name} says nothing of the validation samples: it is not calibrated"
     text = f"{role} {result.card.architecture.name} on validation: top-1 {seen['top1']:.3f}, ECE {seen['ece']:.3f}"
     if calibrated:
         text += f" ({seen['ece_calibrated']:.3f} at its calibration temperature {seen['temperature']:.2f})"

@@ -86,9 +86,10 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     student = results["student", seed][0]
     stage = planned.stages[0]
     teacher = results["teacher", stage.seeds[0]][0]
+    timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(0, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     wanted = [(student, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
-    wanted.append((teacher, teacher_file, "fp32"))
+    wanted += [(teacher, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for result, path, precision in wanted:
         try:

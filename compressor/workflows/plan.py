@@ -23,11 +23,11 @@ from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
-from compressor.distillation.teacher import FrozenTeacher
+from compressor.distillation.sources import TableTeacher, frozen
 from compressor.errors import CompressorError, UsageError, did_you_mean
 from compressor.models import checkpoint, cost
 from compressor.models.family import family_of, resolve
-from compressor.models.locate import locate
+from compressor.models.locate import GIVEN, locate
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.options import Settings, options
 from compressor.packages import require
@@ -39,6 +39,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows.teachers import logits_alone
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -137,6 +138,9 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             progress.say(f"{spelled} → {name}")
     named = teacher if source.path is None else _architecture(teacher, source.path)
     _check_overrides(recipe, [named, student, *assistants])
+    if source.path is not None and source.path.suffix.lower() in GIVEN:
+        first = assistants[0] if assistants else "student"
+        recipe = logits_alone(recipe, teacher, first, assistants[0] if assistants else student, progress)
     dataset = load_dataset(recipe.data, progress)
     for note in dataset.notes:
         progress.say(note)
@@ -218,6 +222,8 @@ def run_name(planned: Plan) -> str:
 
 def _architecture(spelled: str, path: Path) -> str:
     """What a teacher given by path is, by its card; its own spelling where it has none (which is refused later)."""
+    if path.suffix.lower() in GIVEN:
+        return path.stem
     found = checkpoint.find(path)
     return checkpoint.read_card(found[1]).architecture.name if found else spelled
 
@@ -246,6 +252,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                     first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
                     teacher=own, accelerator=device,
                 )  # fmt: skip
+            params, macs = cost.known(first.model, family_of(first.model).example(first.preprocessing, 1))
             terms = stage.config.objective if own else without_teacher(stage.config.objective)
             reads = needs(terms)
             stages.append(EstimatedStage.model_validate({
@@ -256,19 +263,21 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                 "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
                 "reads": sorted(reads),
                 "teacher_is": _teacher_is(stage, reads),
-                "params": cost.parameters(first.model),
-                "macs": cost.macs(first.model, family_of(first.model).example(first.preprocessing, 1)),
+                "params": params,
+                "macs": macs,
                 "epochs": stage.epochs if first.training != "none" else 0,
                 "seeds": len(stage.seeds),
                 "seconds": seconds * len(stage.seeds),
             }))  # fmt: skip
             if stage.role in ("teacher", "assistant"):
-                teacher = FrozenTeacher(first.model, first.preprocessing)
+                teacher = frozen(first.model, first.preprocessing)
+                if isinstance(teacher, TableTeacher):
+                    teacher.of(planned.dataset)
             shown = first.preprocessing.shown
     # Weights of every stage and seed, the shipped copy, and the two exported graphs.
-    megabytes = sum(4 * s.params * s.seeds for s in stages) / 1e6
-    student = next(s.params for s in stages if s.role == "student")
-    megabytes += 4 * (stages[0].params + 2 * student) / 1e6
+    megabytes = sum(4 * (s.params or 0) * s.seeds for s in stages) / 1e6
+    student = next(s.params or 0 for s in stages if s.role == "student")
+    megabytes += 4 * ((stages[0].params or 0) + 2 * student) / 1e6
     splits = planned.dataset.splits
     counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return Estimate(
