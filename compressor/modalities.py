@@ -39,6 +39,7 @@ MODALITIES: dict[str, Modality] = {
         families={
             "timm": "compressor.models.timm.family:TIMM",
             "onnx": "compressor.models.onnx.family:ONNX",
+            "mixture": "compressor.models.mixture.family:MIXTURE",
             "table": "compressor.models.table.family:TABLE",
         },
         damages="compressor.evaluation.image_damages:DAMAGES",

@@ -99,7 +99,7 @@ class StageNote(Document):
     architecture: ArchitectureNote
     """What it is."""
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     origin: str
     """Where its first weights came from: `pretrained`, `scratch` or a path."""
     seed: int | None = None

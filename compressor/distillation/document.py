@@ -28,7 +28,7 @@ class EstimatedStage(Document):
     """One training of a planned run."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     model: str
     """The architecture's name in its family."""
     weights: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveFloat
 
+OneOrSeveral = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v)]
 Stem = Literal["auto", "keep", "stride1"]
 
 
@@ -14,9 +15,10 @@ class TeacherConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = "resnet50"
+    model: OneOrSeveral = "resnet50"
     """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`), an earlier run's
-    folder, an ONNX file (`.onnx`), or a table of probabilities by file name (`.csv`, `.npz`)."""
+    folder, an ONNX file (`.onnx`), or a table of probabilities by file name (`.csv`, `.npz`). Several, separated by commas or
+    as a list, teach together: the mean of their calibrated probabilities, in the shares that suit validation best."""
     init: str = "auto"
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "keep"

@@ -15,6 +15,13 @@ GIVEN = (".onnx", ".csv", ".npz")
 """Files of teachers that only answer: a graph, or a table of probabilities."""
 
 
+def several(spelled: str) -> list[str]:
+    """`a,b` as its parts; a path with a comma in it is one."""
+    if Path(spelled).expanduser().exists():
+        return [spelled]
+    return [part.strip() for part in spelled.split(",") if part.strip()] or [spelled]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
     """Where a model comes from: exactly one of a name, a hub name or a path."""

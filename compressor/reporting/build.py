@@ -216,7 +216,7 @@ def _warnings(report: Report) -> list[str]:
             "without it. Try another objective (docs/objectives.md), or ship the baseline."
         )
     for model in report.models:
-        if model.role == "teacher" and model.weights == "scratch":
+        if model.role in ("teacher", "member") and model.weights == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
         if model.role == "teacher" and model.calibration:
             found.append(model.calibration)

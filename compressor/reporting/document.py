@@ -34,7 +34,7 @@ class Model(Document):
     """A trained model, one per role and seed; figures are of the PyTorch model on test."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None
@@ -100,7 +100,7 @@ class ClassErrors(Document):
     """A model's accuracy within each class."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None
@@ -179,7 +179,7 @@ class Curve(Document):
     """How a model learned in this run."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None

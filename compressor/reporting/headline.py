@@ -30,7 +30,7 @@ class Line:
     peak_rss_mb: float | None = None
 
 
-ORDER = ("teacher", "assistant", "baseline", "student")
+ORDER = ("teacher", "member", "assistant", "baseline", "student")
 
 
 def rows(report: Report) -> list[Line]:

@@ -204,12 +204,13 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
                 if key not in prepared:  # opening a store reads all of it to check it: once is enough
                     prepared[key] = kind_of(planned.dataset.modality).prepared(planned.dataset, sees, progress)
                 own = replace(planned, dataset=prepared[key])
-                result = _train_one(own, stage, seed, teacher, folder, device, progress)
+                members = results.get(("member", seed), [])
+                result = _train_one(own, stage, seed, teacher, folder, device, progress, members)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
-            if stage.role in ("teacher", "assistant"):
-                teacher = result
+            if stage.role in ("teacher", "assistant", "member"):
+                teacher = result if stage.role != "member" else None
                 progress.say(_introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
     return results
 
@@ -222,9 +223,10 @@ def _train_one(
     folder: Path,
     device: Accelerator,
     progress: Progress,
+    members: Sequence[Result] = (),
 ) -> Result:
     dataset = planned.dataset
-    first = begin(planned, stage, seed, device.device)
+    first = begin(planned, stage, seed, device.device, members)
     if first.notice:
         progress.say(first.notice)
     source = None

@@ -84,10 +84,11 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     recipe, dataset = planned.recipe, planned.dataset
     seed = best_seed(results)
     student = results["student", seed][0]
-    stage = planned.stages[0]
+    stage = planned.stage("teacher")
+    assert stage is not None
     teacher = results["teacher", stage.seeds[0]][0]
     timed = teacher.card.params is not None  # what has no parameters is no model
-    teacher_file = run.stage(0, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
+    teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     wanted = [(student, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
     wanted += [(teacher, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}

@@ -18,16 +18,16 @@ from compressor.data.kind import kind_of
 from compressor.data.load import load_dataset, modality_of
 from compressor.data.loaders import worker_count
 from compressor.display import surroundings
-from compressor.distillation import chain
+from compressor.distillation import chain, mixture
 from compressor.distillation.accelerator import accelerator
-from compressor.distillation.chain import Start
+from compressor.distillation.chain import Result, Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.sources import TableTeacher, frozen
 from compressor.errors import CompressorError, UsageError, did_you_mean
-from compressor.models import checkpoint, cost
+from compressor.models import cost
 from compressor.models.family import family_of, resolve
-from compressor.models.locate import GIVEN, locate
+from compressor.models.locate import several
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.options import Settings, options
 from compressor.packages import require
@@ -39,7 +39,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows.teachers import logits_alone
+from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teacher, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -55,6 +55,8 @@ class Stage:
     epochs: int
     config: StageConfig
     seeds: tuple[int, ...]
+    source: str | None = None
+    """Of one of several teachers, how it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,19 +130,18 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         UsageError: an unknown model, an override for nobody, or data that can't be trained on.
     """
     kind = modality_of(recipe.data.source)
-    source = locate(recipe.teacher.model, role="teacher", modality=kind)
+    members = [named_teacher(spelled, kind, progress) for spelled in several(recipe.teacher.model)]
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if recipe.assistants == "none" else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
-    teacher = source.name or (str(source.path) if source.path else recipe.teacher.model)
-    for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
-        if spelled != name and source.path is None:
-            progress.say(f"{spelled} → {name}")
-    named = teacher if source.path is None else _architecture(teacher, source.path)
-    _check_overrides(recipe, [named, student, *assistants])
-    if source.path is not None and source.path.suffix.lower() in GIVEN:
-        first = assistants[0] if assistants else "student"
-        recipe = logits_alone(recipe, teacher, first, assistants[0] if assistants else student, progress)
+    if recipe.student.model != student:
+        progress.say(f"{recipe.student.model} → {student}")
+    teacher, named = ",".join(m.spelled for m in members), "+".join(m.name for m in members)
+    _check_overrides(recipe, [*(m.name for m in members), student, *assistants])
+    for member in members:
+        if member.given:
+            first = assistants[0] if assistants else "student"
+            recipe = logits_alone(recipe, member.spelled, first, assistants[0] if assistants else student, progress)
     dataset = load_dataset(recipe.data, progress)
     for note in dataset.notes:
         progress.say(note)
@@ -163,10 +164,10 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     )
     resolved = resolved.model_copy(
         update={
-            "teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset, named)})
+            "teacher": resolved.teacher.model_copy(update={"epochs": teacher_epochs(recipe, resolved, dataset, named)})
         }
     )
-    stages = tuple(_stages(resolved, dataset, named, student, assistants))
+    stages = tuple(_stages(resolved, dataset, members, student, assistants))
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
 
@@ -174,17 +175,6 @@ def _threads() -> int:
     """What torch would take, but no more than a cgroup's quota: threads beyond it wait for each other."""
     quota = host.quota()
     return max(1, min(torch.get_num_threads(), int(quota) if quota else torch.get_num_threads()))
-
-
-def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
-    if asked.teacher.epochs is not None:
-        return asked.teacher.epochs
-    stage = resolved.stage_for("teacher", teacher)
-    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
-    if asked.stage.epochs == "auto" and not named:
-        return dataset.teacher_epochs
-    assert isinstance(stage.epochs, int)
-    return stage.epochs
 
 
 def _check_overrides(recipe: Recipe, models: list[str]) -> None:
@@ -197,40 +187,54 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
             )
 
 
-def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assistants: list[str]) -> Iterator[Stage]:
+def _stages(
+    recipe: Recipe, dataset: Dataset, members: list[NamedTeacher], student: str, assistants: list[str]
+) -> Iterator[Stage]:
     seeds = tuple(range(recipe.seed, recipe.seed + recipe.seeds))
-    rows = [("teacher", teacher, seeds[:1]), *(("assistant", a, seeds[:1]) for a in assistants)]
+    apart = members if len(members) > 1 else []
+    rows = [("member", m.name, seeds[:1]) for m in apart]
+    rows.append(("teacher", "+".join(m.name for m in members), seeds[:1]))
+    rows += [("assistant", a, seeds[:1]) for a in assistants]
     rows.append(("student", student, seeds))
     if recipe.baseline:
         rows.append(("baseline", student, seeds))
     for index, (role, model, own) in enumerate(rows):
-        config = recipe.stage_for(role, model)
-        passes = recipe.teacher.epochs if role == "teacher" else config.epochs
+        config = recipe.stage_for("teacher" if role == "member" else role, model)
+        passes = recipe.teacher.epochs if role in ("teacher", "member") else config.epochs
+        if role == "member":
+            passes = recipe.overrides.get(model, {}).get("epochs", passes)
         assert isinstance(passes, int)
         epochs: int = passes
         if role == "baseline" and "unlabeled" in dataset.splits:  # it gets as many steps, not as many epochs
             share = len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
             epochs = max(1, round(epochs * share))
-        yield Stage(index=index, role=role, model=model, epochs=epochs, config=config, seeds=own)
+        yield Stage(
+            index=index,
+            role=role,
+            model=model,
+            epochs=epochs,
+            config=config,
+            seeds=own,
+            source=members[index].spelled if role == "member" else None,
+        )
 
 
 def run_name(planned: Plan) -> str:
     """`teacher-student-data`."""
     recipe = planned.recipe
-    return f"{planned.stages[0].model}-{recipe.student.model}-{planned.dataset.name}"
+    teacher = planned.stage("teacher")
+    assert teacher is not None
+    return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
 
 
-def _architecture(spelled: str, path: Path) -> str:
-    """What a teacher given by path is, by its card; its own spelling where it has none (which is refused later)."""
-    if path.suffix.lower() in GIVEN:
-        return path.stem
-    found = checkpoint.find(path)
-    return checkpoint.read_card(found[1]).architecture.name if found else spelled
-
-
-def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start:
-    """A stage's model before it is trained."""
+def begin(planned: Plan, stage: Stage, seed: int, device: torch.device, members: Sequence[Result] = ()) -> Start:
+    """A stage's model before it is trained; of several teachers, the `members` that were."""
     recipe, dataset = planned.recipe, planned.dataset
+    if members and stage.role == "teacher":
+        return mixture.mixed(members, calibrate=recipe.teacher.calibrate)
+    if stage.role == "member":
+        own = recipe.teacher.model_copy(update={"model": stage.source})
+        return chain.acquire_teacher(own, dataset, seed=seed, device=device)
     if stage.role == "teacher":
         return chain.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
     init = "auto" if stage.role == "assistant" else recipe.student.init
@@ -240,11 +244,15 @@ def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start
 def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
-    teacher = None
+    teacher, members = None, list[Start]()
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for stage in planned.stages:
             bar.advance(note=stage.model)
-            first = begin(planned, stage, stage.seeds[0], device.device)
+            if stage.role == "teacher" and members:
+                first = mixture.planned(members)
+            else:
+                first = begin(planned, stage, stage.seeds[0], device.device)
+            members += [first] if stage.role == "member" else []
             own = teacher if stage.role in ("assistant", "student") else None
             seconds = 0.0
             if first.training != "none":

@@ -1,13 +1,56 @@
-"""What a given teacher changes in a plan: it has logits alone, so that terms on features have nothing to read."""
+"""What a plan has to know of its teachers: what they are, how long they train, whether they have features."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from compressor.data.dataset import Dataset
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
+from compressor.models import checkpoint
+from compressor.models.locate import GIVEN, locate
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import TERMS, active
 from compressor.progress import Progress
 from compressor.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTeacher:
+    """A teacher as it was given, and the name of what it is."""
+
+    spelled: str
+    name: str
+    given: bool
+    """Whether it is a file that only answers."""
+
+
+def named_teacher(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
+    """What `spelled` means. Raises UsageError for an unknown name, or a path where nothing is."""
+    source = locate(spelled, role="teacher", modality=modality)
+    if source.path is None:
+        name = source.name or spelled
+        if name != spelled:
+            progress.say(f"{spelled} → {name}")
+        return NamedTeacher(spelled=name, name=name, given=False)
+    path = source.path
+    if path.suffix.lower() in GIVEN:
+        return NamedTeacher(spelled=str(path), name=path.stem, given=True)
+    found = checkpoint.find(path)  # without a card it is refused later
+    name = checkpoint.read_card(found[1]).architecture.name if found else str(path)
+    return NamedTeacher(spelled=str(path), name=name, given=False)
+
+
+def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
+    """Epochs of a teacher that has to be trained here: those given for it, else the stage's or the data's own."""
+    if asked.teacher.epochs is not None:
+        return asked.teacher.epochs
+    stage = resolved.stage_for("teacher", teacher)
+    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
+    if asked.stage.epochs == "auto" and not named:
+        return dataset.teacher_epochs
+    assert isinstance(stage.epochs, int)
+    return stage.epochs
 
 
 def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: Progress) -> Recipe:
