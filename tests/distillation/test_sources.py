@@ -18,7 +18,7 @@ from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
 from compressor.distillation.chain import acquire_teacher
 from compressor.distillation.sources import TableTeacher, frozen
-from compressor.errors import UsageError
+from compressor.errors import CheckpointError, UsageError
 from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
@@ -110,6 +110,25 @@ def test_a_file_of_other_classes_or_inputs_is_refused_in_a_sentence(tmp_path: Pa
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "flat.onnx")
     with pytest.raises(UsageError, match="has to take one batch of images"):
         taken(tmp_path / "flat.onnx", dataset)
+
+
+def test_our_own_file_says_all_of_itself_and_what_it_has_seen(run: Path) -> None:
+    own = load_dataset(DataConfig(limit=160))
+    found = taken(run / "student.onnx", own)
+    assert found.notice is None
+    assert found.trusted, "trained on this very split"
+    assert found.architecture.macs > 0
+    seen = predict_model(found.model, own, "test", found.preprocessing).logits
+    model, card = checkpoint.load(run)
+    wanted = predict_model(model, own, "test", card.preprocessing).logits
+    np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3)
+    with pytest.raises(CheckpointError, match="trained on another split of this data"):
+        taken(run / "student.onnx", load_dataset(DataConfig(limit=160, seed=1)))
+
+
+def test_our_own_file_of_other_classes_is_refused(run: Path, dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match=r"knows 10 classes \(0, 1, 2, 3, 4 …\) and the data has 3"):
+        taken(run / "student.onnx", dataset)
 
 
 def test_a_given_file_survives_as_a_checkpoint(tmp_path: Path, dataset: Dataset) -> None:

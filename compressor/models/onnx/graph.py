@@ -60,7 +60,7 @@ def read(
         model = onnx.load(path)
         content = model.SerializeToString()
     except Exception as error:  # protobuf's own kinds, and those of files beside it
-        raise ArtifactError(f"teacher '{path}' can't be read as ONNX: {str(error).splitlines()[0][:200]}") from error
+        raise ArtifactError(f"teacher '{path}' can't be read as ONNX: {_line(error)}") from error
     props = {p.key: p.value for p in model.metadata_props}
     if metadata.KEY in props:
         own = metadata.parse(props[metadata.KEY], str(path))
@@ -70,35 +70,22 @@ def read(
                 f"{len(classes)} ({_some(classes)}): a file can't learn others, nor another order."
             )
         return Graph(content=content, metadata=own, notes=())
-    notes: list[str] = []
     size = _shape_input(model, path, setup)
     given = opened(model.SerializeToString(), path)
     raw = given.inputs[0].type == "tensor(uint8)"
     if raw and (mean or std):
         raise UsageError(f"teacher '{path}' takes pixels as they are: teacher.mean and teacher.std mean nothing to it")
-    if not raw and (mean is None or std is None):
+    geometry = {"size": size, "crop_pct": setup.crop_pct, "interpolation": setup.interpolation}
+    colours = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
+    preprocessing = ImagePreprocessing.model_validate(geometry | colours)
+    notes = []
+    if not raw and len(colours) < 2:
         notes.append(
             f"{path.name} says nothing of its mean and standard deviation: ImageNet's are taken (teacher.mean, .std)"
         )
-    preprocessing = ImagePreprocessing(
-        size=size, crop_pct=setup.crop_pct, interpolation=setup.interpolation,  # type: ignore[arg-type]
-        **({} if mean is None else {"mean": mean}), **({} if std is None else {"std": std}),
-    )  # fmt: skip
-    answers = _answers(given, preprocessing.encode(images[:LOOKED_AT]), preprocessing)
-    position = next((i for i, a in enumerate(answers) if a.shape == (len(images[:LOOKED_AT]), len(classes))), None)
-    if position is None:
-        widths = ", ".join("×".join(str(n) for n in a.shape[1:]) or "1" for a in answers)
-        raise UsageError(
-            f"teacher '{path}' gives {widths} values for an image, and the data has {len(classes)} classes "
-            f"({_some(classes)}): it has to give one logit or probability for each, in this order."
-        )
-    keep = model.graph.output[position]
-    del model.graph.output[:]
-    model.graph.output.append(keep)
-    probabilities = _sums_to_one(answers[position])
-    notes.append(
-        f"{path.name}: {preprocessing.shown}, its {'rows sum to 1: probabilities' if probabilities else 'outputs are logits'}"
-    )
+    probabilities = _keep_answers(model, given, preprocessing.encode(images[:LOOKED_AT]), preprocessing, classes)
+    what = "rows sum to 1: probabilities" if probabilities else "outputs are logits"
+    notes.append(f"{path.name}: {preprocessing.shown}, its {what}")
     described = Metadata(
         name=path.stem, role="teacher", classes=classes, preprocessing=preprocessing,
         input="uint8" if raw else "normalised", output="probabilities" if probabilities else "logits",
@@ -108,6 +95,25 @@ def read(
     return Graph(content=model.SerializeToString(), metadata=described, notes=tuple(notes))
 
 
+def _keep_answers(
+    model: Any, given: Artifact, inputs: Inputs, preprocessing: ImagePreprocessing, classes: list[str]
+) -> bool:
+    """Leaves the graph the one output that has a value per class; whether they are probabilities."""
+    answers = _answers(given, inputs, preprocessing)
+    wanted = (len(inputs["pixels"]), len(classes))
+    position = next((i for i, a in enumerate(answers) if a.shape == wanted), None)
+    if position is None:
+        widths = ", ".join("×".join(str(n) for n in a.shape[1:]) or "1" for a in answers)
+        raise UsageError(
+            f"teacher '{given.path}' gives {widths} values for an image, and the data has {len(classes)} classes "
+            f"({_some(classes)}): it has to give one logit or probability for each, in this order."
+        )
+    keep = model.graph.output[position]
+    del model.graph.output[:]
+    model.graph.output.append(keep)
+    return _sums_to_one(answers[position])
+
+
 _FLOATS = (1, 2, 3, 10, 11, 16)
 """float, uint8 and int8 (quantised), float16, double, bfloat16 of onnx.TensorProto: what may be weights."""
 
@@ -115,20 +121,17 @@ _FLOATS = (1, 2, 3, 10, 11, 16)
 def opened(content: bytes, path: Path, *, device: str = "cpu") -> Artifact:
     """A session on the bytes of a file, on `cuda` where onnxruntime has it."""
     import onnxruntime as ort
+    import torch
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    import torch
-
     options.intra_op_num_threads = torch.get_num_threads()
     wanted = ["CUDAExecutionProvider"] if device == "cuda" else []
     providers = [*(p for p in wanted if p in ort.get_available_providers()), "CPUExecutionProvider"]
     try:
         session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
-        raise ArtifactError(
-            f"teacher '{path}' can't be loaded by onnxruntime: {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise ArtifactError(f"teacher '{path}' can't be loaded by onnxruntime: {_line(error)}") from error
     return Artifact(
         path=path, session=session, provider=session.get_providers()[0], placement={}, elsewhere={},
         inputs=tuple(GraphInput(name=e.name, shape=tuple(e.shape), type=e.type) for e in session.get_inputs()),
@@ -179,8 +182,8 @@ def _answers(given: Artifact, inputs: Inputs, preprocessing: ImagePreprocessing)
         try:
             found = given.session.run(None, given.named(preprocessing.feed(one, given.inputs)))
         except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
-            raise ArtifactError(f"teacher '{given.path}' fails when run: {str(error).splitlines()[0][:300]}") from error
-        rows.append([np.asarray(a, dtype=np.float32)[:1] for a in found if np.ndim(a)])
+            raise ArtifactError(f"teacher '{given.path}' fails when run: {_line(error)}") from error
+        rows.append([np.atleast_1d(np.asarray(a, dtype=np.float32))[:1] for a in found])
     return [np.concatenate([row[k] for row in rows]) for k in range(len(rows[0]))]
 
 
@@ -190,3 +193,7 @@ def _sums_to_one(answers: NDArray[np.float32]) -> bool:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
