@@ -114,7 +114,7 @@ def test_two_teachers_are_trained_mixed_and_shown(workdir: Path, photos: Path, m
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
     path = file(workdir / "theirs.onnx", size=32)
-    common = ["--teacher", f"test_resnet,{path}", "--student", "mobilenetv3_small_050", "--data", photos, *TINY,
+    common: list[str | Path] = ["--teacher", f"test_resnet,{path}", "--student", "mobilenetv3_small_050", "--data", photos, *TINY,
               "--set", "data.image_size=32", "--set", "stage.batch_size=8"]  # fmt: skip
     plan = compress("distill", *common, "--dry-run", "--json")
     assert plan.exit_code == 0, plan.output

@@ -63,7 +63,7 @@ def expected(dataset: Dataset, split: str, size: int) -> np.ndarray:
     pre = ImagePreprocessing(size=size)
     pixels = pre.encode([dataset.read(int(i)) for i in dataset.splits[split]])["pixels"]
     means = (pixels.mean(axis=(1, 2)) / 255 - np.array(pre.mean)) / np.array(pre.std)
-    return 4 * means
+    return np.asarray(4 * means)
 
 
 def taken(path: Path, dataset: Dataset, **config: Any) -> Any:

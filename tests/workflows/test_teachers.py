@@ -13,13 +13,13 @@ from compressor.data.load import load_dataset
 from compressor.distillation import chain, targets
 from compressor.recipe import load as load_recipe
 from compressor.workflows import distill as pipeline
-from tests.conftest import TINY, compress
+from tests.conftest import TINY, compress, paint
 from tests.distillation.test_sources import file, listing
 
 STUDENT = ["--student", "mobilenetv3_small_050", *TINY, "--set", "data.image_size=32", "--set", "stage.batch_size=8"]
 
 
-def distill(photos: Path, teacher: str | Path, *more: str, code: int = 0) -> str:
+def distill(photos: Path, teacher: str | Path, *more: str | Path, code: int = 0) -> str:
     done = compress("distill", "--teacher", teacher, "--data", photos, *STUDENT, *more)
     assert done.exit_code == code, done.output
     return done.output
@@ -98,3 +98,23 @@ def test_a_dry_run_plans_with_a_table(workdir: Path, photos: Path) -> None:
     assert (stages[0]["model"], stages[0]["params"], stages[0]["seconds"]) == ("api", None, 0)
     assert "hint" not in stages[1]["objective"]
     assert np.isfinite(stages[1]["seconds"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_speaks_to_unlabelled_images_by_their_own_names(workdir: Path, photos: Path) -> None:
+    for i in range(6):
+        paint(workdir / "more" / "any" / f"{i:03d}.png", 0, 100 + i)
+    dataset = load_dataset(DataConfig(source=str(photos), image_size=32))
+    path = listing(workdir / "api.csv", dataset)
+    with path.open("a") as table:
+        for i, sure in enumerate((0.98, 0.98, 0.98, 0.4)):  # two of six it doesn't know, of one it isn't sure
+            table.write(f"any/{i:03d}.png,{sure},0,{1 - sure},0\n")
+    said = distill(
+        photos, path, "--unlabeled", workdir / "more", "--set", "data.unlabeled_confidence=0.9", "--no-baseline",
+        "--set", "teacher.calibrate=false", "--name", "more",
+    )  # fmt: skip
+    assert "2 of 6 unlabeled samples are not in it" in " ".join(said.split())
+    assert "student: learns from 3 unlabelled samples too" in said
+    shifted = compress("evaluate", "runs/more", "--shift", "--json", "--quiet")
+    assert shifted.exit_code == 0, shifted.output
+    assert set(json.loads(shifted.stdout)["shift"][0]["models"]) == {"student"}
