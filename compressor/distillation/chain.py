@@ -106,7 +106,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         training="scratch" if loaded.origin == "scratch" else "finetune",
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
-        trusted=known or not loaded.head_fits,
+        trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
     )
 
 
@@ -130,8 +130,9 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     # The head has the right number of outputs: whether they mean these classes, only accuracy can tell.
     seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
     if metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes)):
-        return replace(found, training="none")
-    return replace(found, trusted=found.trusted or found.origin == "pretrained")
+        # Published weights that know these very classes may be of these very samples.
+        return replace(found, training="none", trusted=found.trusted and found.origin != "pretrained")
+    return found
 
 
 def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:

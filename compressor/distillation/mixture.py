@@ -19,7 +19,6 @@ from compressor.models import cost
 from compressor.models.architecture import Architecture
 from compressor.models.family import family_of
 from compressor.models.mixture.family import FAMILY, Member, Mixture, MixtureArchitecture
-from compressor.models.table.family import Table
 
 STEPS = 500
 """Of EM; each raises the likelihood, and hundreds are nothing."""
@@ -81,11 +80,8 @@ def assembled(
     """Models, what they are and how things reach them as one that sees the views of the largest."""
     members, costs = [], []
     for model, architecture, preprocessing in parts:
-        if isinstance(model, Table) or not isinstance(preprocessing, ImagePreprocessing):
-            raise UsageError(
-                f"teacher '{architecture.name}' can't be one of several: only models that see images are mixed.\n"
-                "Mix its probabilities into the table itself, or let it teach alone."
-            )
+        if not isinstance(preprocessing, ImagePreprocessing):
+            raise UsageError(f"teacher '{architecture.name}' can't be one of several: only those of images are mixed")
         members.append(
             Member(
                 family=FAMILY,

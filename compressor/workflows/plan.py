@@ -27,7 +27,6 @@ from compressor.distillation.sources import TableTeacher, frozen
 from compressor.errors import CompressorError, UsageError, did_you_mean
 from compressor.models import cost
 from compressor.models.family import family_of, resolve
-from compressor.models.locate import several
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.options import Settings, options
 from compressor.packages import require
@@ -39,7 +38,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teacher, teacher_epochs
+from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -130,7 +129,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         UsageError: an unknown model, an override for nobody, or data that can't be trained on.
     """
     kind = modality_of(recipe.data.source)
-    members = [named_teacher(spelled, kind, progress) for spelled in several(recipe.teacher.model)]
+    members = named_teachers(recipe.teacher.model, kind, progress)
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if recipe.assistants == "none" else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]

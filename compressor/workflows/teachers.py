@@ -8,7 +8,7 @@ from compressor.data.dataset import Dataset
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
 from compressor.models import checkpoint
-from compressor.models.locate import GIVEN, locate
+from compressor.models.locate import GIVEN, locate, several
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import TERMS, active
 from compressor.progress import Progress
@@ -25,8 +25,19 @@ class NamedTeacher:
     """Whether it is a file that only answers."""
 
 
-def named_teacher(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
-    """What `spelled` means. Raises UsageError for an unknown name, or a path where nothing is."""
+def named_teachers(spelled: str, modality: str, progress: Progress) -> list[NamedTeacher]:
+    """One teacher, or the parts of `a,b`. Raises UsageError for an unknown name, a path where nothing is, a table of many."""
+    found = [_named(part, modality, progress) for part in several(spelled)]
+    tables = [one.spelled for one in found if one.given and not one.spelled.lower().endswith(".onnx")]
+    if tables and len(found) > 1:
+        raise UsageError(
+            f"teacher '{tables[0]}' can't be one of several: only models that see images are mixed.\n"
+            "Mix its probabilities into the table itself, or let it teach alone."
+        )
+    return found
+
+
+def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
     source = locate(spelled, role="teacher", modality=modality)
     if source.path is None:
         name = source.name or spelled

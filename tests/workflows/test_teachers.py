@@ -118,3 +118,10 @@ def test_a_table_speaks_to_unlabelled_images_by_their_own_names(workdir: Path, p
     shifted = compress("evaluate", "runs/more", "--shift", "--json", "--quiet")
     assert shifted.exit_code == 0, shifted.output
     assert set(json.loads(shifted.stdout)["shift"][0]["models"]) == {"student"}
+
+
+def test_a_table_among_several_is_refused_before_anything_is_trained(workdir: Path, photos: Path) -> None:
+    path = listing(workdir / "api.csv", load_dataset(DataConfig(source=str(photos), image_size=32)))
+    said = distill(photos, f"test_resnet,{path}", code=2)
+    assert "can't be one of several" in said
+    assert not Path("runs").exists()
