@@ -23,7 +23,7 @@ from common import Log, finish, parser
 from compressor.data.kind import kind_of
 from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
-from compressor.distillation import chain
+from compressor.distillation import acquire, chain
 from compressor.distillation.accelerator import accelerator
 from compressor.evaluation.metrics import top_k
 from compressor.evaluation.torch_predictor import predict_model
@@ -72,7 +72,7 @@ def main() -> None:
 def ours(recipe: Recipe, epochs: int, seed: int) -> list[float]:
     """Validation accuracy after each epoch of `chain.run_stage`."""
     dataset = load_dataset(recipe.data, Log(quiet=True))
-    begin = chain.start(recipe.teacher.model, recipe.teacher.init, dataset, role="teacher", stem="keep", seed=seed)
+    begin = acquire.start(recipe.teacher.model, recipe.teacher.init, dataset, role="teacher", stem="keep", seed=seed)
     dataset = kind_of(dataset.modality).prepared(dataset, begin.preprocessing, Log(quiet=True))
     with tempfile.TemporaryDirectory() as folder:
         chain.run_stage(
@@ -91,7 +91,7 @@ def timms(recipe: Recipe, epochs: int, seed: int) -> list[float]:
 
     stage = recipe.stage_for("teacher", recipe.teacher.model)
     dataset = load_dataset(recipe.data, Log(quiet=True))
-    begin = chain.start(recipe.teacher.model, recipe.teacher.init, dataset, role="teacher", stem="keep", seed=seed)
+    begin = acquire.start(recipe.teacher.model, recipe.teacher.init, dataset, role="teacher", stem="keep", seed=seed)
     dataset = kind_of(dataset.modality).prepared(dataset, begin.preprocessing, Log(quiet=True))
     model, head, body = begin.model, head_names(begin.model), stage.optimizer.lr * stage.optimizer.finetune_scale
     optimizer = create_optimizer_v2(

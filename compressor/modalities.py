@@ -36,7 +36,12 @@ MODALITIES: dict[str, Modality] = {
     "image": Modality(
         preprocessing="compressor.artifact.images:ImagePreprocessing",
         data="compressor.data.images.kind:IMAGES",
-        families={"timm": "compressor.models.timm.family:TIMM"},
+        families={
+            "timm": "compressor.models.timm.family:TIMM",
+            "onnx": "compressor.models.onnx.family:ONNX",
+            "mixture": "compressor.models.mixture.family:MIXTURE",
+            "table": "compressor.models.table.family:TABLE",
+        },
         damages="compressor.evaluation.image_damages:DAMAGES",
     ),
 }

@@ -99,17 +99,19 @@ class StageNote(Document):
     architecture: ArchitectureNote
     """What it is."""
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     origin: str
     """Where its first weights came from: `pretrained`, `scratch` or a path."""
     seed: int | None = None
     """Null where nothing was drawn."""
-    params: int
-    """Parameters."""
-    macs: int
-    """Multiply–accumulate operations for one sample."""
+    params: int | None = None
+    """Parameters; null where a given teacher doesn't say."""
+    macs: int | None = None
+    """Multiply–accumulate operations for one sample; null where a given teacher doesn't say."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    calibration: str | None = None
+    """What has to be said of it: of a model that may have been trained on the validation samples it never sharpens."""
     train_seconds: float | None = None
     """Null where it was not trained in this run."""
     images_per_second: float | None = None

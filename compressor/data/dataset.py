@@ -117,6 +117,10 @@ class Dataset:
         added = self.splits["unlabeled"] if chosen is None else chosen
         return replace(self, splits=self.splits | {"train": np.concatenate([self.splits["train"], added])})
 
+    def only(self, split: str, indices: NDArray[np.int64]) -> Dataset:
+        """The same with nothing but `indices` in a split."""
+        return replace(self, splits=self.splits | {split: indices})
+
     def spread(self, split: str, count: int, salt: str) -> NDArray[np.int64]:
         """At most `count` samples of a split with the classes' shares kept; the same for the same `salt`."""
         indices = self.splits[split]

@@ -50,7 +50,8 @@ class DataKind(Protocol):
         """One view, without an axis for samples. May leave the global generators seeded."""
 
     def labels(self, dataset: Dataset, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
-        """`label`, (rows,), of the views; where views are mixed also `partner` and `amount` (see `Signals`)."""
+        """`label`, (rows,), of the views; where views are mixed also `partner`, `amount` (see `Signals`)
+        and `partner_sample`, what was mixed in."""
 
     def views_depend_on(self, dataset: Dataset) -> dict[str, Any]:
         """All that a view depends on beside the samples and `data.seed`: settings, and the version of this code.

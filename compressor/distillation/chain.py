@@ -1,4 +1,4 @@
-"""The chain: how a teacher is got, and how one stage is run or found finished."""
+"""The chain: how one stage is run or found finished, and how a finished one teaches the next."""
 
 from __future__ import annotations
 
@@ -12,44 +12,23 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
-from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
-from compressor.data.kind import kind_of
 from compressor.distillation import probe, state, targets
+from compressor.distillation.acquire import Start
+from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
+from compressor.distillation.sources import GIVEN_FAMILIES, TableTeacher, frozen
 from compressor.distillation.teacher import FrozenTeacher, wire
-from compressor.errors import CheckpointError, CompressorError, UsageError
+from compressor.errors import CompressorError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint, cost
-from compressor.models.architecture import Architecture
 from compressor.models.checkpoint import Card
-from compressor.models.config import TeacherConfig
-from compressor.models.family import family_of, first_family, resolve
-from compressor.models.locate import HUB, locate
-from compressor.models.weights import build, head_names, initialise, load_matching, read_state
+from compressor.models.family import family_of
 from compressor.objectives.objective import STORABLE, dense, needs, without_teacher
 from compressor.progress import Progress
-from compressor.seeds import derive_seed, seed_everything
-
-KNOWS = 5
-"""Times as often right as guessing (or half of the time): a pretrained head that does better knows these classes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """A model before its stage: weights, and whether they still have to be trained on this data."""
-
-    model: nn.Module
-    architecture: Architecture
-    preprocessing: Preprocessing
-    origin: str
-    training: str
-    """`none` (used as it is), `head`, `finetune` or `scratch`."""
-    fresh_head: bool = False
-    notice: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,138 +43,17 @@ class Result:
         """The trained model, in eval mode, on the CPU."""
         return checkpoint.load(self.folder)[0]
 
+    @property
+    def given(self) -> bool:
+        """Whether it came as a file that only answers."""
+        return self.card.architecture.family in GIVEN_FAMILIES
+
     def as_teacher(self, *, calibrate: bool) -> FrozenTeacher:
         """The model, frozen, its logits divided by the temperature fitted on validation."""
         temperature = self.card.temperature if calibrate and self.card.temperature else 1.0
-        return FrozenTeacher(
+        return frozen(
             self.model(), self.card.preprocessing, temperature=temperature, architecture=self.card.architecture
         )
-
-
-def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int, size: int | None = None) -> Start:
-    """A model by its family's or a hub's name with its first weights; the same seed gives the same weights.
-
-    Args:
-        name, init, role, stem, seed: see the recipe.
-        dataset: what it is for.
-        size: what it sees, where that is not what the dataset has settled.
-
-    Raises:
-        UsageError: data of this modality come in no sizes.
-        CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
-    """
-    described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
-    if described is not None:
-        _refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
-    kin = (
-        resolve(name, role=role, modality=dataset.modality)[1]
-        if not name.startswith(HUB)
-        else first_family(dataset.modality)
-    )
-    setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
-    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
-    seed_everything(derive_seed(seed, "init"))
-    loaded = initialise(architecture, init, role=role)
-    return Start(
-        model=loaded.model,
-        architecture=architecture,
-        preprocessing=preprocessing,
-        origin=loaded.origin,
-        training="scratch" if loaded.origin == "scratch" else "finetune",
-        fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
-        notice=loaded.notice,
-    )
-
-
-def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, device: torch.device) -> Start:
-    """The teacher as it can be had: a checkpoint, pretrained weights, or nothing but an architecture.
-
-    Its head has to know the dataset's classes: where it doesn't, `training` says that it must learn them.
-
-    Raises:
-        UsageError: no such model, or a weights file whose architecture nobody named.
-        CheckpointError: damaged, or trained on another split of this very data.
-    """
-    source = locate(config.model, role="teacher", modality=dataset.modality)
-    if source.path is not None:
-        found = _teacher_from_path(source.path, dataset, seed=seed)
-    else:
-        found = start(
-            source.name or source.hub or "", config.init, dataset,
-            role="teacher", stem=config.stem, seed=seed, size=config.image_size,
-        )  # fmt: skip
-    if found.training == "scratch":
-        return found
-    strange = found.fresh_head or (found.training != "none" and not _knows(found, dataset, device))
-    return replace(found, training=_tuning(config.tune, found, strange))
-
-
-def _knows(found: Start, dataset: Dataset, device: torch.device) -> bool:
-    """Whether a head with the right number of outputs means these classes by them: only accuracy can tell."""
-    seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
-    return metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes))
-
-
-def _tuning(tune: str, found: Start, strange: bool) -> str:
-    """What is trained of trained weights, by `teacher.tune` and by whether their head is `strange` to these classes."""
-    if tune == "none" and strange:
-        raise UsageError(
-            f"teacher.tune: none, but teacher {found.architecture.name} ({found.origin}) does not know these classes.\n"
-            "Take head (seconds) or all."
-        )
-    auto = "finetune" if strange else "none"
-    return {"auto": auto, "none": "none", "head": "head", "all": "finetune"}[tune]
-
-
-def _refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
-    """Raises CheckpointError for a model that was trained on another split of this very data."""
-    if dataset.split_otherwise(card.dataset):
-        raise CheckpointError(
-            f"{what}: trained on another split of this data (data.seed {card.dataset.get('seed')}, "
-            f"here {dataset.seed}), with test samples in it.\n"
-            "Use the same data.seed and split shares, or train anew."
-        )
-
-
-def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
-    if checkpoint.find(path) is None:
-        if path.is_dir():
-            raise UsageError(f"teacher '{path}' is a folder without a checkpoint or a finished run")
-        raise UsageError(
-            f"teacher '{path}' has no model card beside it, so its architecture is unknown.\n"
-            f"Name it: --teacher resnet50 --set teacher.init={path}"
-        )
-    model, card = checkpoint.load(path)
-    if card.modality != dataset.modality:
-        raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
-    _refuse_seen(card, dataset, f"teacher '{path}'")
-    if card.classes == dataset.classes:
-        return Start(
-            model=model,
-            architecture=card.architecture,
-            preprocessing=card.preprocessing,
-            origin=str(path),
-            training="none",
-        )
-    architecture = card.architecture.with_classes(len(dataset.classes))
-    seed_everything(derive_seed(seed, "init"))
-    renewed = build(architecture)
-    weights, _ = checkpoint.find(path) or (path, path)
-    load_matching(renewed, _without_head(renewed, read_state(weights)), source=str(path))
-    return Start(
-        model=renewed,
-        architecture=architecture,
-        preprocessing=card.preprocessing,
-        origin=str(path),
-        training="finetune",
-        fresh_head=True,
-    )
-
-
-def _without_head(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Another set of classes needs a fresh head even where their number happens to agree."""
-    head = head_names(model)
-    return {k: v for k, v in state_dict.items() if k not in head}
 
 
 def job_for(begin: Start, config: StageConfig, *, label: str, epochs: int, seed: int, teacher: Teacher | None) -> Job:
@@ -245,6 +103,12 @@ def run_stage(
     model.to(device)
     validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
     test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
+    training = None
+    if not begin.trusted:
+        some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
+        training = predict_model(model, some, "train", begin.preprocessing, device=device)
+    calibrated = calibrate(validation, training)
+    params, macs = cost.known(model, family_of(model).example(begin.preprocessing, 1))
     card = Card(
         architecture=begin.architecture,
         classes=dataset.classes,
@@ -254,13 +118,16 @@ def run_stage(
         origin=begin.origin,
         seed=seed,
         dataset=dataset.card(),
-        params=cost.parameters(model),
-        macs=cost.macs(model, family_of(model).example(begin.preprocessing, 1)),
-        temperature=metrics.calibration_temperature(validation.labels, validation.logits),
+        params=params,
+        macs=macs,
+        temperature=calibrated.temperature,
+        trusted=begin.trusted,
+        suspect=calibrated.suspect,
+        calibration=calibrated.note,
         train_seconds=trained.seconds if trained else None,
         images_per_second=trained.samples_per_second if trained else None,
-        validation=metrics.summary(validation.labels, validation.logits),
-        top1=metrics.top_k(test.labels, test.logits, 1),
+        validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
+        top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
     )
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
@@ -301,7 +168,9 @@ def _with_head(
 
 
 def fastest_precision(result: Result, dataset: Dataset, config: StageConfig, device: torch.device) -> str:
-    """`bf16` or `fp32`: see `targets.fastest_precision`."""
+    """`bf16` or `fp32`: see `targets.fastest_precision`; a given teacher has one precision, its own."""
+    if result.given:
+        return "fp32"
     return targets.fastest_precision(result.as_teacher(calibrate=False), dataset, config.targets, device)
 
 
@@ -317,6 +186,8 @@ def prepare_teacher(
     progress: Progress,
 ) -> Teacher:
     """The teacher as its stored targets where the objective can live with them, else live."""
+    if isinstance(teacher, TableTeacher):
+        return teacher.of(dataset)
     objective = config.objective
     wanted = needs(objective)
     precision = config.targets.precision
@@ -346,6 +217,8 @@ def confident(teacher: FrozenTeacher, dataset: Dataset, threshold: float, device
     Of several rows the least sure one decides.
     """
     indices = dataset.splits["unlabeled"]
+    if isinstance(teacher, TableTeacher):
+        indices = indices[teacher.model.rows([dataset.ids[i] for i in indices]) >= 0]
     if threshold == 0:
         return indices
     seen = predict_model(teacher.to(device).model, dataset, "unlabeled", teacher.preprocessing, device=device)
@@ -380,6 +253,8 @@ def finished(folder: Path) -> Result | None:
 def calibration(result: Result) -> dict[str, Any]:
     """A model's accuracy and calibration on validation, before and after its temperature."""
     labels, logits = result.validation.labels, result.validation.logits
+    if not len(labels):
+        return {}
     temperature = result.card.temperature or 1.0
     return {
         "top1": metrics.top_k(labels, logits, 1),

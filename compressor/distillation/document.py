@@ -28,7 +28,7 @@ class EstimatedStage(Document):
     """One training of a planned run."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     model: str
     """The architecture's name in its family."""
     weights: str
@@ -41,10 +41,10 @@ class EstimatedStage(Document):
     """What the objective reads of the teacher."""
     teacher_is: str
     """`stored`: asked once, then gone from memory; `live`: asked in every step; – where none is read."""
-    params: int
-    """Parameters."""
-    macs: int
-    """Multiply–accumulate operations for one sample."""
+    params: int | None
+    """Parameters; null where a given teacher doesn't say."""
+    macs: int | None
+    """Multiply–accumulate operations for one sample; null where a given teacher doesn't say."""
     epochs: int
     """0 where it needs no training."""
     seeds: int

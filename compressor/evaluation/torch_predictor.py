@@ -11,6 +11,7 @@ from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.evaluation.predictions import Batches, Predictions, Predictor, predict
 from compressor.models.family import family_of
+from compressor.models.table.family import Table
 
 
 def predictor_of(model: nn.Module, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Predictor:
@@ -38,6 +39,15 @@ def predict_model(
     batch_size: int = 64,
     batches: Batches | None = None,
 ) -> Predictions:
-    """What a PyTorch model says about a split; see `predict`."""
+    """What a PyTorch model says about a split; see `predict`. A table of probabilities: of the samples that it lists."""
+    if isinstance(model, Table):
+        indices = dataset.splits[split]
+        rows = model.rows([dataset.ids[i] for i in indices])
+        indices = indices[rows >= 0]
+        return Predictions(
+            ids=np.array(dataset.row_ids(indices), dtype=np.str_),
+            labels=dataset.labels[indices],
+            logits=model.logits(rows[rows >= 0]).cpu().numpy(),
+        )
     run = predictor_of(model, preprocessing, device)
     return predict(run, dataset, split, preprocessing, batch_size=batch_size, batches=batches)

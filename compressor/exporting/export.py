@@ -28,6 +28,7 @@ from compressor.exporting.document import Parity
 from compressor.files import replacing
 from compressor.models.checkpoint import Card
 from compressor.models.family import family
+from compressor.models.onnx.family import OnnxModel
 from compressor.progress import Progress
 
 
@@ -66,6 +67,8 @@ def export(
         UsageError: `uint8_input` for a family that has no raw input.
         CompressorError: no exporter can express the model.
     """
+    if isinstance(model, OnnxModel):
+        return _copied(model, path, precision=precision, config=config, inputs=inputs)
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
     reference = reference_of(model, card, config)
@@ -92,6 +95,16 @@ def export(
                 raise CompressorError(f"{card.architecture.name} can't be exported: {' | '.join(problems)}") from error
             break
         write_metadata(unfinished, described.model_copy(update={"parity": seen.as_dict()}))
+    return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
+
+
+def _copied(model: OnnxModel, path: Path, *, precision: str, config: ExportConfig, inputs: Inputs) -> Exported:
+    """The file of a teacher that was given as one."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(model.content)
+        reference = predictor_of(model, model.artifact.metadata.preprocessing)
+        seen = check(reference, unfinished, taken(inputs, slice(config.parity_samples)), batches_of(config))
+        parity.gate(seen, precision, path.name)
     return Exported(path=path, precision=precision, opset=config.opset, bytes=path.stat().st_size, parity=seen)
 
 

@@ -37,10 +37,17 @@ class Card(BaseModel):
     seed: int | None = None
     dataset: dict[str, Any]
     """Name, content, split and seed of the data it was trained on."""
-    params: int
-    macs: int
+    params: int | None
+    """None where a given teacher doesn't say."""
+    macs: int | None
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    trusted: bool = True
+    """Whether it is known not to have learnt from the validation samples."""
+    suspect: bool = False
+    """Whether its own figures on validation and training samples say that it may have."""
+    calibration: str | None = None
+    """What has to be said of its temperature."""
     train_seconds: float | None = None
     images_per_second: float | None = None
     validation: dict[str, float] | None = None

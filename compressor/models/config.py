@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveFloat
 
+OneOrSeveral = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v)]
 Stem = Literal["auto", "keep", "stride1"]
 
 
@@ -14,8 +15,10 @@ class TeacherConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = "resnet50"
-    """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`) or an earlier run's folder."""
+    model: OneOrSeveral = "resnet50"
+    """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`), an earlier run's
+    folder, an ONNX file (`.onnx`), or a table of probabilities by file name (`.csv`, `.npz`). Several, separated by commas or
+    as a list, teach together: the mean of their calibrated probabilities, in the shares that suit validation best."""
     init: str = "auto"
     """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
     stem: Stem = "keep"
@@ -28,7 +31,12 @@ class TeacherConfig(BaseModel):
     epochs: int | None = Field(default=None, ge=0)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""
     calibrate: bool = True
-    """Fits a temperature on validation and divides the teacher's logits by it before they teach."""
+    """Fits a temperature on validation and divides the teacher's logits by it before they teach; one that may have been
+    trained on the validation samples is never made surer of itself."""
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    """Of an ONNX file that doesn't say it: per-channel mean of values in 0…1; None takes ImageNet's, and says so."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Likewise the standard deviation."""
 
 
 class StudentConfig(BaseModel):

@@ -6,6 +6,14 @@ import torch
 from torch import nn
 
 from compressor.models.family import Prepared
+from compressor.models.given import Given
+
+
+def known(model: nn.Module, example: Prepared) -> tuple[int | None, int | None]:
+    """Parameters and MACs; None where a given model doesn't say."""
+    if isinstance(model, Given):
+        return model.parameter_count, model.mac_count
+    return parameters(model), macs(model, example)
 
 
 def parameters(model: nn.Module) -> int:

@@ -11,6 +11,16 @@ from compressor.models.family import resolve
 
 HUB = "hf-hub:"
 
+GIVEN = (".onnx", ".csv", ".npz")
+"""Files of teachers that only answer: a graph, or a table of probabilities."""
+
+
+def several(spelled: str) -> list[str]:
+    """`a,b` as its parts; a path with a comma in it is one."""
+    if Path(spelled).expanduser().exists():
+        return [spelled]
+    return [part.strip() for part in spelled.split(",") if part.strip()] or [spelled]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
@@ -31,12 +41,13 @@ def locate(spelled: str, *, role: str, modality: str = DEFAULT) -> ModelSource:
     if spelled.startswith((HUB, "hf_hub:")):
         return ModelSource(spelled=spelled, hub=HUB + spelled.split(":", 1)[1])
     path = Path(spelled).expanduser()
-    looks_like_path = "/" in spelled or spelled.endswith((".safetensors", ".pth", ".pt", ".bin"))
+    looks_like_path = "/" in spelled or spelled.endswith((".safetensors", ".pth", ".pt", ".bin", *GIVEN))
     if looks_like_path or (path.is_dir() and (path / "run.json").is_file()):
         if not path.exists():
             raise UsageError(
                 f"{role} '{spelled}' looks like a path, and there is nothing there.\n"
-                "Give a timm name (`compress models PATTERN`), a checkpoint or a run's folder."
+                "Give a timm name (`compress models PATTERN`), a checkpoint, a run's folder, an ONNX file "
+                "or a table of probabilities (.csv, .npz)."
             )
         return ModelSource(spelled=spelled, path=path)
     return ModelSource(spelled=spelled, name=resolve(spelled, role=role, modality=modality)[0])

@@ -122,7 +122,8 @@ def _read(run: RunFolder, folder: Path) -> Stage:
 
 def _model(stage: Stage, teacher: Stage | None) -> Model:
     note, own = stage.note, stage.predictions
-    seen = figures(own, note.temperature or 1.0)
+    # A table of probabilities may have no test samples.
+    seen = figures(own, note.temperature or 1.0).model_dump() if len(own.labels) else {}
     other = teacher.predictions if teacher and note.role != "teacher" else None
     if other is not None and not np.array_equal(other.ids, own.ids):
         other = None
@@ -133,13 +134,14 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         stage=stage.folder.parent.name,
         params=note.params,
         macs=note.macs,
-        top1=seen.top1,
-        top5=seen.top5,
-        nll=seen.nll,
-        ece=seen.ece,
+        top1=seen.get("top1"),
+        top5=seen.get("top5"),
+        nll=seen.get("nll"),
+        ece=seen.get("ece"),
         temperature=note.temperature,
-        ece_calibrated=seen.ece_calibrated,
-        balanced_accuracy=seen.balanced_accuracy,
+        calibration=note.calibration,
+        ece_calibrated=seen.get("ece_calibrated"),
+        balanced_accuracy=seen.get("balanced_accuracy"),
         teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,
         copied_mistakes=copied_mistakes(own, other) if other else None,
         validation=note.validation,
@@ -147,7 +149,7 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         images_per_second=note.images_per_second,
         data_wait_share=_waited(stage.epochs),
         weights=note.origin,
-        bytes=(stage.folder / "weights.safetensors").stat().st_size,
+        bytes=None if note.params is None else (stage.folder / "weights.safetensors").stat().st_size,
     )
 
 
@@ -208,7 +210,7 @@ def _warnings(report: Report) -> list[str]:
     found = []
     top1: dict[str, float] = {}
     for role in ("teacher", "baseline", "student"):
-        values = [m.top1 for m in report.models if m.role == role]
+        values = [m.top1 for m in report.models if m.role == role and m.top1 is not None]
         if values:
             top1[role] = float(np.mean(values))
     if "teacher" in top1 and "baseline" in top1 and top1["teacher"] <= top1["baseline"]:
@@ -222,8 +224,10 @@ def _warnings(report: Report) -> list[str]:
             "without it. Try another objective (docs/objectives.md), or ship the baseline."
         )
     for model in report.models:
-        if model.role == "teacher" and model.weights == "scratch":
+        if model.role in ("teacher", "member") and model.weights == "scratch":
             found.append("The teacher had no pretrained weights and was trained on this data.")
+        if model.role == "teacher" and model.calibration:
+            found.append(model.calibration)
     if report.int8 and report.int8.kept is None:
         found.append(f"No int8 file was made: {report.int8.reason}.")
     return found + rows.warnings(report.benchmark)

@@ -35,20 +35,20 @@ class Model(Document):
     """A trained model, one per role and seed; figures are of the PyTorch model on test."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None
     """Null where nothing was drawn."""
     stage: str
     """Its folder in `stages/`."""
-    params: int
-    """Parameters."""
-    macs: int
-    """Multiply–accumulate operations for one sample."""
-    top1: float
-    """A fraction, as everywhere."""
-    top5: float
+    params: int | None
+    """Parameters; null where a given teacher doesn't say."""
+    macs: int | None
+    """Multiply–accumulate operations for one sample; null where a given teacher doesn't say."""
+    top1: float | None
+    """A fraction, as everywhere; null for a table of probabilities that has no test samples."""
+    top5: float | None
     """Share of samples whose class is among the first five."""
     nll: float | None
     """Nats."""
@@ -56,6 +56,8 @@ class Model(Document):
     """Expected calibration error, 15 bins."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
+    calibration: str | None = None
+    """What has to be said of it."""
     ece_calibrated: float | None = None
     """The same at the calibration temperature; null without one."""
     balanced_accuracy: float | None = None
@@ -74,8 +76,8 @@ class Model(Document):
     """The share of its training that it waited for data."""
     weights: str
     """Where its first weights came from."""
-    bytes: int
-    """Of its weights file."""
+    bytes: int | None
+    """Of its weights file; null for a table of probabilities."""
 
 
 class Help(Document):
@@ -101,7 +103,7 @@ class ClassErrors(Document):
     """A model's accuracy within each class."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None
@@ -180,7 +182,7 @@ class Curve(Document):
     """How a model learned in this run."""
 
     role: str
-    """teacher, assistant, baseline or student."""
+    """teacher, member (one of several teachers), assistant, baseline or student."""
     name: str
     """The architecture's name in its family."""
     seed: int | None

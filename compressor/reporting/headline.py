@@ -30,7 +30,7 @@ class Line:
     peak_rss_mb: float | None = None
 
 
-ORDER = ("teacher", "assistant", "baseline", "student")
+ORDER = ("teacher", "member", "assistant", "baseline", "student")
 
 
 def rows(report: Report) -> list[Line]:
@@ -64,11 +64,11 @@ def _trained(report: Report, role: str, stage: str, models: list[Model]) -> Line
     """The row of one stage, over its seeds."""
     files = [e for e in report.exports if e.role == role and e.file and e.file.startswith(f"stages/{stage}/")]
     timing = _timing(report, files[0].file) if files else None
-    top1 = [m.top1 for m in models]
+    top1 = [m.top1 for m in models if m.top1 is not None]
     return Line(
         label=role,
         model=models[0].name,
-        top1=float(np.mean(top1)),
+        top1=float(np.mean(top1)) if top1 else None,
         top1_std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
         params=models[0].params,
         bytes=files[0].bytes if files else models[0].bytes,

@@ -91,9 +91,9 @@ class Link:
 
     role: str
     name: str
-    params: int
+    params: int | None
     seeds: int
-    top1: float
+    top1: float | None
     """Mean over the seeds."""
     apart: bool
     """Whether it has no part in the chain: the baseline."""
@@ -106,10 +106,14 @@ def chain(report: Report) -> list[Link]:
         groups.setdefault(model.stage, []).append(model)
     found = [
         Link(role=models[0].role, name=models[0].name, params=models[0].params, seeds=len(models),
-             top1=sum(model.top1 for model in models) / len(models), apart=models[0].role == "baseline")
+             top1=_mean([model.top1 for model in models if model.top1 is not None]), apart=models[0].role == "baseline")
         for _, models in sorted(groups.items())
     ]  # fmt: skip
     return sorted(found, key=lambda link: link.apart)
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def host_line(report: Report) -> str:

@@ -14,7 +14,7 @@ from compressor.reporting import svg
 from compressor.reporting.document import Report
 from compressor.reporting.svg import Series
 
-COLORS = {"teacher": "#b45309", "assistant": "#7c3aed", "baseline": "#6b7280", "student": "#0b6bcb",
+COLORS = {"teacher": "#b45309", "member": "#d97706", "assistant": "#7c3aed", "baseline": "#6b7280", "student": "#0b6bcb",
           "fp16": "#be185d", "int8": "#0f8a5f"}  # fmt: skip
 DASHES = {"baseline": "6 4", "assistant": "9 3 2 3", "fp16": "2 3", "int8": "6 3"}
 _OTHERS = ("#0b6bcb", "#b45309", "#0f8a5f", "#be185d", "#7c3aed", "#6b7280")
@@ -113,7 +113,7 @@ def _spots(report: Report) -> list[_Spot]:
     timed = [entry for entry in report.exports if entry.file in timings]
     found = [spot(_kind(e), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
     own = next((timings[e.file] for e in timed if e.role == "student" and e.precision == "fp32"), None)
-    tops = [m.top1 for m in report.models if m.role == "baseline"]
+    tops = [m.top1 for m in report.models if m.role == "baseline" and m.top1 is not None]
     if own and tops:
         found.append(spot("baseline", sum(tops) / len(tops), own))
     return found

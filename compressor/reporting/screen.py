@@ -116,8 +116,8 @@ def plan(estimate: Estimate) -> list[Block]:
     header = ("stage", "model", "weights", "objective", "teacher", "parameters", "MACs", "epochs", "seeds", "time")
     lines: list[tuple[str, ...]] = [
         (
-            s.role, s.model, s.weights, s.objective, s.teacher_is, f"{s.params / 1e6:.2f} M",
-            f"{s.macs / 1e6:.1f} M", str(s.epochs), str(s.seeds), f"{s.seconds / 60:.1f} min",
+            s.role, s.model, s.weights, s.objective, s.teacher_is, "–" if s.params is None else f"{s.params / 1e6:.2f} M",
+            "–" if s.macs is None else f"{s.macs / 1e6:.1f} M", str(s.epochs), str(s.seeds), f"{s.seconds / 60:.1f} min",
         )
         for s in estimate.stages
     ]  # fmt: skip

@@ -57,10 +57,10 @@ def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
     for m in models:
         copied = m.copied_mistakes
         lines.append((
-            m.role, m.name, str(m.seed), f"{m.top1:.4f}", f"{m.top5:.4f}", number(m.nll, ".4f"),
+            m.role, m.name, str(m.seed), number(m.top1, ".4f"), number(m.top5, ".4f"), number(m.nll, ".4f"),
             number(m.ece, ".4f"), number(m.ece_calibrated, ".4f"), number(m.teacher_agreement, ".3f"),
             "–" if copied is None else f"{copied.copied} of {copied.teacher_mistakes}",
-            f"{m.macs / 1e6:.1f} M",
+            "–" if m.macs is None else f"{m.macs / 1e6:.1f} M",
             "–" if m.train_seconds is None
             else f"{m.train_seconds:.0f} s ({m.images_per_second:.0f} samples/s)",
             "–" if m.data_wait_share is None else f"{100 * m.data_wait_share:.1f} %",

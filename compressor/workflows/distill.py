@@ -16,7 +16,8 @@ from compressor.data.kind import kind_of
 from compressor.display import surroundings
 from compressor.distillation import chain
 from compressor.distillation.accelerator import accelerator
-from compressor.distillation.chain import Result, Start
+from compressor.distillation.acquire import Start
+from compressor.distillation.chain import Result
 from compressor.distillation.fit import Teacher
 from compressor.errors import UsageError
 from compressor.files import write_json, write_text
@@ -199,7 +200,8 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             folder = run.stage(stage.index, stage.role, stage.model, seed)
             result = chain.finished(folder)
             if result is None:
-                first = begin(planned, stage, seed, device.device)
+                members = results.get(("member", seed), [])
+                first = begin(planned, stage, seed, device.device, members)
                 if first.notice:
                     progress.say(first.notice)
                 sees = teacher.card.preprocessing if teacher else first.preprocessing
@@ -211,8 +213,8 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
-            if stage.role in ("teacher", "assistant"):
-                teacher = result
+            if stage.role in ("teacher", "assistant", "member"):
+                teacher = result if stage.role != "member" else None
                 progress.say(_introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
     return results
 
@@ -281,9 +283,13 @@ def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Acc
 def _introduction(role: str, result: Result, *, calibrated: bool) -> str:
     """What is known of a teacher before it teaches."""
     seen = chain.calibration(result)
+    if not seen:
+        return f"{role} {result.card.architecture.name} says nothing of the validation samples: it is not calibrated"
     text = f"{role} {result.card.architecture.name} on validation: top-1 {seen['top1']:.3f}, ECE {seen['ece']:.3f}"
     if calibrated:
         text += f" ({seen['ece_calibrated']:.3f} at its calibration temperature {seen['temperature']:.2f})"
+    if result.card.calibration:
+        text += f". {result.card.calibration}"
     if seen["top1"] < 2 * seen["chance"]:
         text += " — it hardly beats guessing and will teach noise; give it more epochs or pretrained weights"
     return text

@@ -122,11 +122,16 @@ def _subject(path: Path, provider: str, progress: Progress) -> Subject:
 
 
 def _roles(path: Path) -> dict[str, Path]:
-    """Role → stage folder of a run's teacher, baseline and student, of the seed that ships; else nothing."""
+    """Role → stage folder of a run's teacher, baseline and student, of the seed that ships; else nothing.
+
+    A teacher without parameters is a table, which can't be shown a damaged thing.
+    """
     if not (path / "run.json").is_file():
         return {}
     roles = ("teacher", "student", "baseline")
-    return {role: folder for role in roles if (folder := RunFolder(path).of_role(role)) is not None}
+    run = RunFolder(path)
+    found = {role: folder for role in roles if (folder := run.of_role(role)) is not None}
+    return {role: folder for role, folder in found.items() if run.stage_note(folder).params is not None}
 
 
 def data_for(

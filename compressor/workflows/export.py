@@ -18,7 +18,7 @@ from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
-from compressor.distillation import chain
+from compressor.distillation import acquire, chain
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
@@ -84,11 +84,13 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     recipe, dataset = planned.recipe, planned.dataset
     seed = best_seed(results)
     student = results["student", seed][0]
-    stage = planned.stages[0]
+    stage = planned.stage("teacher")
+    assert stage is not None
     teacher = results["teacher", stage.seeds[0]][0]
-    teacher_file = run.stage(0, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
+    timed = teacher.card.params is not None  # what has no parameters is no model
+    teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     wanted = [(student, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
-    wanted.append((teacher, teacher_file, "fp32"))
+    wanted += [(teacher, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for result, path, precision in wanted:
         try:
@@ -222,7 +224,7 @@ def _fine_tuned(job: int8.Int8Job, run: RunFolder, progress: Progress) -> torch.
     stage = recipe.stage_for("student", job.card.architecture.name)
     if stage.targets.precision == "auto":  # a run that has not measured it
         stage = stage.model_copy(update={"targets": stage.targets.model_copy(update={"precision": "fp32"})})
-    student = chain.Start(
+    student = acquire.Start(
         model=job.model, architecture=job.card.architecture, preprocessing=job.card.preprocessing,
         origin=job.card.origin, training="finetune",
     )  # fmt: skip

@@ -18,16 +18,16 @@ from compressor.data.kind import kind_of
 from compressor.data.load import load_dataset, modality_of
 from compressor.data.loaders import worker_count
 from compressor.display import surroundings
-from compressor.distillation import chain
+from compressor.distillation import acquire, chain, mixture
 from compressor.distillation.accelerator import accelerator
-from compressor.distillation.chain import Start
+from compressor.distillation.acquire import Start
+from compressor.distillation.chain import Result
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
-from compressor.distillation.teacher import FrozenTeacher
+from compressor.distillation.sources import TableTeacher, frozen
 from compressor.errors import CompressorError, UsageError, did_you_mean
-from compressor.models import checkpoint, cost
+from compressor.models import cost
 from compressor.models.family import family_of, resolve
-from compressor.models.locate import locate
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
 from compressor.options import Settings, options
 from compressor.packages import require
@@ -39,6 +39,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -54,6 +55,8 @@ class Stage:
     epochs: int
     config: StageConfig
     seeds: tuple[int, ...]
+    source: str | None = None
+    """Of one of several teachers, how it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,16 +130,18 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         UsageError: an unknown model, an override for nobody, or data that can't be trained on.
     """
     kind = modality_of(recipe.data.source)
-    source = locate(recipe.teacher.model, role="teacher", modality=kind)
+    members = named_teachers(recipe.teacher.model, kind, progress)
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if recipe.assistants == "none" else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
-    teacher = source.name or (str(source.path) if source.path else recipe.teacher.model)
-    for spelled, name in ((recipe.teacher.model, teacher), (recipe.student.model, student)):
-        if spelled != name and source.path is None:
-            progress.say(f"{spelled} → {name}")
-    named = teacher if source.path is None else _architecture(teacher, source.path)
-    _check_overrides(recipe, [named, student, *assistants])
+    if recipe.student.model != student:
+        progress.say(f"{recipe.student.model} → {student}")
+    teacher, named = ",".join(m.spelled for m in members), "+".join(m.name for m in members)
+    _check_overrides(recipe, [*(m.name for m in members), student, *assistants])
+    for member in members:
+        if member.given:
+            first = assistants[0] if assistants else "student"
+            recipe = logits_alone(recipe, member.spelled, first, assistants[0] if assistants else student, progress)
     dataset = load_dataset(recipe.data, progress)
     for note in dataset.notes:
         progress.say(note)
@@ -160,7 +165,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     )
     resolved = resolved.model_copy(
         update={
-            "teacher": resolved.teacher.model_copy(update={"epochs": _teacher_epochs(recipe, resolved, dataset, named)})
+            "teacher": resolved.teacher.model_copy(update={"epochs": teacher_epochs(recipe, resolved, dataset, named)})
         }
     )
     if recipe.seeds == "auto" and resolved.seeds != 1:
@@ -168,7 +173,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             f"student and baseline are trained with {resolved.seeds} seeds each: from one, nobody can tell whether the "
             "teacher helped; --seeds 1 is quicker"
         )
-    stages = tuple(_stages(resolved, dataset, named, student, assistants))
+    stages = tuple(_stages(resolved, dataset, members, student, assistants))
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
 
@@ -184,17 +189,6 @@ def _seeds(recipe: Recipe, dataset: Dataset) -> int:
     return dataset.seeds if recipe.baseline else 1  # without a baseline there is no help to be judged
 
 
-def _teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
-    if asked.teacher.epochs is not None:
-        return asked.teacher.epochs
-    stage = resolved.stage_for("teacher", teacher)
-    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
-    if asked.stage.epochs == "auto" and not named:
-        return dataset.teacher_epochs
-    assert isinstance(stage.epochs, int)
-    return stage.epochs
-
-
 def _check_overrides(recipe: Recipe, models: list[str]) -> None:
     for name in recipe.overrides:
         if name not in ROLES and name not in models:
@@ -205,53 +199,73 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
             )
 
 
-def _stages(recipe: Recipe, dataset: Dataset, teacher: str, student: str, assistants: list[str]) -> Iterator[Stage]:
+def _stages(
+    recipe: Recipe, dataset: Dataset, members: list[NamedTeacher], student: str, assistants: list[str]
+) -> Iterator[Stage]:
     assert recipe.seeds != "auto"
     seeds = tuple(range(recipe.seed, recipe.seed + recipe.seeds))
-    rows = [("teacher", teacher, seeds[:1]), *(("assistant", a, seeds[:1]) for a in assistants)]
+    apart = members if len(members) > 1 else []
+    rows = [("member", m.name, seeds[:1]) for m in apart]
+    rows.append(("teacher", "+".join(m.name for m in members), seeds[:1]))
+    rows += [("assistant", a, seeds[:1]) for a in assistants]
     rows.append(("student", student, seeds))
     if recipe.baseline:
         rows.append(("baseline", student, seeds))
     for index, (role, model, own) in enumerate(rows):
-        config = recipe.stage_for(role, model)
-        passes = recipe.teacher.epochs if role == "teacher" else config.epochs
+        config = recipe.stage_for("teacher" if role == "member" else role, model)
+        passes = recipe.teacher.epochs if role in ("teacher", "member") else config.epochs
+        if role == "member":
+            passes = recipe.overrides.get(model, {}).get("epochs", passes)
         assert isinstance(passes, int)
         epochs: int = passes
         if role == "baseline" and "unlabeled" in dataset.splits:  # it gets as many steps, not as many epochs
             share = len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
             epochs = max(1, round(epochs * share))
-        yield Stage(index=index, role=role, model=model, epochs=epochs, config=config, seeds=own)
+        yield Stage(
+            index=index,
+            role=role,
+            model=model,
+            epochs=epochs,
+            config=config,
+            seeds=own,
+            source=members[index].spelled if role == "member" else None,
+        )
 
 
 def run_name(planned: Plan) -> str:
     """`teacher-student-data`."""
     recipe = planned.recipe
-    return f"{planned.stages[0].model}-{recipe.student.model}-{planned.dataset.name}"
+    teacher = planned.stage("teacher")
+    assert teacher is not None
+    return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
 
 
-def _architecture(spelled: str, path: Path) -> str:
-    """What a teacher given by path is, by its card; its own spelling where it has none (which is refused later)."""
-    found = checkpoint.find(path)
-    return checkpoint.read_card(found[1]).architecture.name if found else spelled
-
-
-def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start:
-    """A stage's model before it is trained."""
+def begin(planned: Plan, stage: Stage, seed: int, device: torch.device, members: Sequence[Result] = ()) -> Start:
+    """A stage's model before it is trained; of several teachers, the `members` that were."""
     recipe, dataset = planned.recipe, planned.dataset
+    if members and stage.role == "teacher":
+        return mixture.mixed(members, calibrate=recipe.teacher.calibrate)
+    if stage.role == "member":
+        own = recipe.teacher.model_copy(update={"model": stage.source})
+        return acquire.acquire_teacher(own, dataset, seed=seed, device=device)
     if stage.role == "teacher":
-        return chain.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
+        return acquire.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
     init = "auto" if stage.role == "assistant" else recipe.student.init
-    return chain.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
+    return acquire.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
 
 
 def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
-    teacher = None
+    teacher, members = None, list[Start]()
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for stage in planned.stages:
             bar.advance(note=stage.model)
-            first = begin(planned, stage, stage.seeds[0], device.device)
+            if stage.role == "teacher" and members:
+                first = mixture.planned(members)
+            else:
+                first = begin(planned, stage, stage.seeds[0], device.device)
+            members += [first] if stage.role == "member" else []
             own = teacher if stage.role in ("assistant", "student") else None
             seconds = 0.0
             if first.training != "none":
@@ -259,6 +273,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                     first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
                     teacher=own, accelerator=device,
                 )  # fmt: skip
+            params, macs = cost.known(first.model, family_of(first.model).example(first.preprocessing, 1))
             terms = stage.config.objective if own else without_teacher(stage.config.objective)
             reads = needs(terms)
             stages.append(EstimatedStage.model_validate({
@@ -269,19 +284,21 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                 "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
                 "reads": sorted(reads),
                 "teacher_is": _teacher_is(stage, reads),
-                "params": cost.parameters(first.model),
-                "macs": cost.macs(first.model, family_of(first.model).example(first.preprocessing, 1)),
+                "params": params,
+                "macs": macs,
                 "epochs": stage.epochs if first.training != "none" else 0,
                 "seeds": len(stage.seeds),
                 "seconds": seconds * len(stage.seeds),
             }))  # fmt: skip
             if stage.role in ("teacher", "assistant"):
-                teacher = FrozenTeacher(first.model, first.preprocessing)
+                teacher = frozen(first.model, first.preprocessing)
+                if isinstance(teacher, TableTeacher):
+                    teacher.of(planned.dataset)
             shown = first.preprocessing.shown
     # Weights of every stage and seed, the shipped copy, and the two exported graphs.
-    megabytes = sum(4 * s.params * s.seeds for s in stages) / 1e6
-    student = next(s.params for s in stages if s.role == "student")
-    megabytes += 4 * (stages[0].params + 2 * student) / 1e6
+    megabytes = sum(4 * (s.params or 0) * s.seeds for s in stages) / 1e6
+    student = next(s.params or 0 for s in stages if s.role == "student")
+    megabytes += 4 * ((stages[0].params or 0) + 2 * student) / 1e6
     splits = planned.dataset.splits
     counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return Estimate(

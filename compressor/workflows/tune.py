@@ -138,7 +138,7 @@ def search(
         run.update(command=command)
     run.update(name=run.path.name, status="tuning", dataset=dataset_entry(planned.dataset))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    teachers = tuple(s for s in planned.stages if s.role in ("teacher", "assistant"))
+    teachers = tuple(s for s in planned.stages if s.role in ("member", "teacher", "assistant"))
     found = train(replace(planned, stages=teachers), run, device, progress)
     last = teachers[-1]
     teacher = found[last.role, last.seeds[0]][-1]

@@ -15,8 +15,8 @@ from compressor.artifact.images import ImagePreprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
-from compressor.distillation import chain
-from compressor.distillation.chain import Start
+from compressor.distillation import acquire, chain
+from compressor.distillation.acquire import Start
 from compressor.distillation.config import OptimizerConfig, StageConfig
 from compressor.distillation.optim import build_optimizer
 from compressor.distillation.probe import fit_head, linear_head, renew_statistics
@@ -88,8 +88,8 @@ def test_normalisation_statistics_are_renewed_to_the_average_over_batches() -> N
 def test_a_head_that_is_no_linear_layer_on_the_embedding_is_left_to_training(dataset: Dataset) -> None:
     begin = start()
     assert linear_head(begin.model, PRE) is not None
-    inner = begin.model.forward_head  # type: ignore[operator]
-    begin.model.forward_head = lambda x, **k: 2 * inner(x, **k)  # type: ignore[assignment]
+    forward = begin.model.forward
+    begin.model.forward = lambda *given: 2 * forward(*given)  # type: ignore[method-assign]
     assert linear_head(begin.model, PRE) is None
     assert fit_head(begin.model, dataset, PRE, device=CPU, moves=False, label="x", progress=Silent()) is None
 
@@ -122,16 +122,21 @@ def test_a_teacher_that_may_not_be_tuned_has_to_know_the_classes(dataset: Datase
     checkpoint.save_tensors(file, dict(build(other).state_dict()))
     config = TeacherConfig(model="test_resnet", init=str(file), tune="none")
     with pytest.raises(UsageError, match="does not know these classes"):
-        chain.acquire_teacher(config, dataset, seed=0, device=CPU)
+        acquire.acquire_teacher(config, dataset, seed=0, device=CPU)
     ways = {"auto": "finetune", "head": "head", "all": "finetune"}
     for tune, training in ways.items():
-        found = chain.acquire_teacher(config.model_copy(update={"tune": tune}), dataset, seed=0, device=CPU)
+        found = acquire.acquire_teacher(config.model_copy(update={"tune": tune}), dataset, seed=0, device=CPU)
         assert found.training == training
 
 
 def test_the_best_epoch_is_kept_and_stepping_stones_lie_beside_it(dataset: Dataset, tmp_path: Path) -> None:
     # A rate that ruins what it has learned: the last epoch is not the best one.
-    wild = {"optimizer": {"lr": 0.3, "name": "sgd"}, "warmup_epochs": 0, "min_lr_ratio": 0.99, "clip": None}
+    wild: dict[str, Any] = {
+        "optimizer": {"lr": 0.3, "name": "sgd"},
+        "warmup_epochs": 0,
+        "min_lr_ratio": 0.99,
+        "clip": None,
+    }
     best = run(start(fresh=False), dataset, tmp_path / "best", epochs=7, **wild)
     last = run(start(fresh=False), dataset, tmp_path / "last", epochs=7, keep="last", **wild)
     lines = [json.loads(line) for line in (tmp_path / "best" / "metrics.jsonl").read_text().splitlines()]
@@ -153,5 +158,5 @@ def test_students_leave_no_stepping_stones(dataset: Dataset, tmp_path: Path) -> 
 
 def test_a_teacher_sees_its_own_size(dataset: Dataset) -> None:
     config = TeacherConfig(model="test_resnet", init="scratch", image_size=64)
-    found = chain.acquire_teacher(config, dataset, seed=0, device=CPU)
+    found = acquire.acquire_teacher(config, dataset, seed=0, device=CPU)
     assert found.preprocessing.shown == "64 px"

@@ -68,7 +68,7 @@ def test_a_hubs_model_is_built_for_another_size_than_its_own(tmp_path: Path, mon
     from timm.models import save_for_hf
 
     theirs = timm.create_model("vit_tiny_patch16_224", num_classes=7)
-    save_for_hf(theirs, tmp_path, model_config={"num_classes": 7}, safe_serialization=True)
+    save_for_hf(theirs, str(tmp_path), model_config={"num_classes": 7}, safe_serialization=True)
 
     def download(repo_id: str, filename: str, **_: object) -> str:
         return str(tmp_path / filename)

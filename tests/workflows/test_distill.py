@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
-from compressor.distillation import chain
+from compressor.distillation import acquire, chain
 from compressor.distillation.accelerator import accelerator
 from compressor.errors import CheckpointError, RecipeError, UsageError
 from compressor.models import checkpoint
@@ -87,7 +87,7 @@ def test_student_and_baseline_start_from_the_same_weights() -> None:
 
     dataset = load_dataset(DataConfig())
     a, b = (
-        chain.start("mobilenetv3_small_050", "scratch", dataset, role=role, stem="auto", seed=3).model.state_dict()
+        acquire.start("mobilenetv3_small_050", "scratch", dataset, role=role, stem="auto", seed=3).model.state_dict()
         for role in ("student", "baseline")
     )
     assert all((a[k] == b[k]).all() for k in a)
@@ -195,7 +195,7 @@ def test_an_earlier_run_teaches_and_one_that_has_seen_the_test_images_is_refused
     other = load_dataset(DataConfig(limit=160, seed=1))
     weights = next(run.glob("stages/00-*/seed0/weights.safetensors"))
     with pytest.raises(CheckpointError, match=r"student weights .* another split of this data"):
-        chain.start("test_resnet", str(weights), other, role="student", stem="keep", seed=0)
+        acquire.start("test_resnet", str(weights), other, role="student", stem="keep", seed=0)
 
 
 def test_a_teachers_epochs_can_be_overridden_by_its_name() -> None:

@@ -88,6 +88,7 @@ class Images:
         mixes = [mix for i, v in items if (mix := mix_of(dataset, i, v)) is not None]
         if mixes:
             found["partner"] = dataset.labels[[mix.partner for mix in mixes]]
+            found["partner_sample"] = np.array([mix.partner for mix in mixes], dtype=np.int64)
             found["amount"] = np.array([mix.amount for mix in mixes], dtype=np.float32)
         return found
 

@@ -1,0 +1,167 @@
+"""How a model is got before its stage: by name, weights or file; and what of it has to be trained here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
+from compressor.distillation.sources import held_out, refuse_seen, take
+from compressor.errors import UsageError
+from compressor.evaluation import metrics
+from compressor.evaluation.torch_predictor import predict_model
+from compressor.models import checkpoint
+from compressor.models.architecture import Architecture
+from compressor.models.config import TeacherConfig
+from compressor.models.family import first_family, resolve
+from compressor.models.locate import GIVEN, HUB, locate
+from compressor.models.weights import build, head_names, initialise, load_matching, read_state
+from compressor.seeds import derive_seed, seed_everything
+
+KNOWS = 5
+"""Times as often right as guessing (or half of the time): a pretrained head that does better knows these classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A model before its stage: weights, and whether they still have to be trained on this data."""
+
+    model: nn.Module
+    architecture: Architecture
+    preprocessing: Preprocessing
+    origin: str
+    training: str
+    """`none` (used as it is), `head`, `finetune` or `scratch`."""
+    fresh_head: bool = False
+    notice: str | None = None
+    trusted: bool = True
+    """Whether it is known not to have learnt from what is held out here for validation."""
+
+
+def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int, size: int | None = None) -> Start:
+    """A model by its family's or a hub's name with its first weights; the same seed gives the same weights.
+
+    Args:
+        name, init, role, stem, seed: see the recipe.
+        dataset: what it is for.
+        size: what it sees, where that is not what the dataset has settled.
+
+    Raises:
+        UsageError: data of this modality come in no sizes.
+        CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
+    """
+    described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
+    if described is not None:
+        refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
+    kin = (
+        resolve(name, role=role, modality=dataset.modality)[1]
+        if not name.startswith(HUB)
+        else first_family(dataset.modality)
+    )
+    setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
+    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
+    seed_everything(derive_seed(seed, "init"))
+    loaded = initialise(architecture, init, role=role)
+    known = described is not None and held_out(checkpoint.read_card(described[1]), dataset)
+    return Start(
+        model=loaded.model,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        origin=loaded.origin,
+        training="scratch" if loaded.origin == "scratch" else "finetune",
+        fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
+        notice=loaded.notice,
+        trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
+    )
+
+
+def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, device: torch.device) -> Start:
+    """The teacher as it can be had: a checkpoint, pretrained weights, or nothing but an architecture.
+
+    Its head has to know the dataset's classes: where it doesn't, `training` says that it must learn them.
+
+    Raises:
+        UsageError: no such model, or a weights file whose architecture nobody named.
+        CheckpointError: damaged, or trained on another split of this very data.
+    """
+    source = locate(config.model, role="teacher", modality=dataset.modality)
+    if source.path is not None:
+        if source.path.suffix.lower() in GIVEN:
+            return Start(**vars(take(source.path, config, dataset)), origin=str(source.path), training="none")
+        found = _teacher_from_path(source.path, dataset, seed=seed)
+    else:
+        found = start(
+            source.name or source.hub or "", config.init, dataset,
+            role="teacher", stem=config.stem, seed=seed, size=config.image_size,
+        )  # fmt: skip
+    if found.training == "scratch":
+        return found
+    strange = found.fresh_head or (found.training != "none" and not _knows(found, dataset, device))
+    training = _tuning(config.tune, found, strange)
+    # Published weights that know these very classes may be of these very samples.
+    suspect = training == "none" and found.origin == "pretrained"
+    return replace(found, training=training, trusted=found.trusted and not suspect)
+
+
+def _knows(found: Start, dataset: Dataset, device: torch.device) -> bool:
+    """Whether a head with the right number of outputs means these classes by them: only accuracy can tell."""
+    seen = predict_model(found.model.to(device), dataset, "validation", found.preprocessing, device=device)
+    return metrics.top_k(seen.labels, seen.logits, 1) > min(0.5, KNOWS / len(dataset.classes))
+
+
+def _tuning(tune: str, found: Start, strange: bool) -> str:
+    """What is trained of trained weights, by `teacher.tune` and by whether their head is `strange` to these classes."""
+    if tune == "none" and strange:
+        raise UsageError(
+            f"teacher.tune: none, but teacher {found.architecture.name} ({found.origin}) does not know these classes.\n"
+            "Take head (seconds) or all."
+        )
+    auto = "finetune" if strange else "none"
+    return {"auto": auto, "none": "none", "head": "head", "all": "finetune"}[tune]
+
+
+def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
+    if checkpoint.find(path) is None:
+        if path.is_dir():
+            raise UsageError(f"teacher '{path}' is a folder without a checkpoint or a finished run")
+        raise UsageError(
+            f"teacher '{path}' has no model card beside it, so its architecture is unknown.\n"
+            f"Name it: --teacher resnet50 --set teacher.init={path}"
+        )
+    model, card = checkpoint.load(path)
+    if card.modality != dataset.modality:
+        raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
+    refuse_seen(card, dataset, f"teacher '{path}'")
+    if card.classes == dataset.classes:
+        return Start(
+            model=model,
+            architecture=card.architecture,
+            preprocessing=card.preprocessing,
+            origin=str(path),
+            training="none",
+            trusted=held_out(card, dataset),
+        )
+    architecture = card.architecture.with_classes(len(dataset.classes))
+    seed_everything(derive_seed(seed, "init"))
+    renewed = build(architecture)
+    weights, _ = checkpoint.find(path) or (path, path)
+    load_matching(renewed, _without_head(renewed, read_state(weights)), source=str(path))
+    return Start(
+        model=renewed,
+        architecture=architecture,
+        preprocessing=card.preprocessing,
+        origin=str(path),
+        training="finetune",
+        fresh_head=True,
+    )
+
+
+def _without_head(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Another set of classes needs a fresh head even where their number happens to agree."""
+    head = head_names(model)
+    return {k: v for k, v in state_dict.items() if k not in head}

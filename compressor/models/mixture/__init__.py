@@ -1,0 +1,1 @@
+"""Several teachers as one: a family of models made of others."""

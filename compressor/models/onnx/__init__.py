@@ -1,0 +1,1 @@
+"""ONNX files as a family of models: they answer, and are never trained."""

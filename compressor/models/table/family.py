@@ -1,0 +1,150 @@
+"""Tables of probabilities as a family: see `models/family.py` for what each function is.
+
+A table answers for the files that it lists, whatever view of them is looked at: it is asked by name, not by pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.errors import UsageError
+from compressor.models.architecture import Architecture
+from compressor.models.family import Prepared, StateDict
+from compressor.models.given import Given
+from compressor.models.outputs import Outputs, Tap
+from compressor.models.table.read import Listed
+
+FAMILY = "table"
+
+FLOOR = 1e-6
+"""The least probability whose logarithm is taken: rounded tables are full of noughts, which no softmax gives."""
+
+
+class TableArchitecture(Architecture):
+    """How large it is."""
+
+    samples: int
+    """Rows."""
+    characters: int
+    """Bytes of all names."""
+
+
+class Table(Given):
+    """Probabilities by file name. Its only state is what it lists."""
+
+    probabilities: Tensor
+    names: Tensor
+
+    def __init__(self, architecture: TableArchitecture) -> None:
+        super().__init__()
+        self.register_buffer("probabilities", torch.zeros(architecture.samples, architecture.classes))
+        self.register_buffer("names", torch.zeros(architecture.characters, dtype=torch.uint8))
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """File → row."""
+        text = self.names.cpu().numpy().tobytes().decode()
+        return {name: row for row, name in enumerate(text.split("\0"))}
+
+    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Each sample's row, −1 where it is not listed; unlabelled ones go by their name in their own folder."""
+        inside = (i.partition("/")[2] if i.startswith("unlabeled-") else i for i in ids)
+        return np.array([self.places.get(name, -1) for name in inside], dtype=np.int64)
+
+    def logits(self, rows: NDArray[np.int64]) -> Tensor:
+        """(n, classes): logarithms of the probabilities."""
+        return self.probabilities[torch.from_numpy(rows).to(self.probabilities.device)].clamp_min(FLOOR).log()
+
+    def forward(self, *prepared: Tensor) -> NoReturn:
+        """It never sees a sample."""
+        _refuse("asked about pixels")
+
+
+def made(listed: Listed, name: str) -> tuple[Table, TableArchitecture]:
+    """A model of a table that was read, and what it is."""
+    text = "\0".join(listed.files).encode()
+    samples, classes = listed.probabilities.shape
+    architecture = TableArchitecture(family=FAMILY, name=name, classes=classes, samples=samples, characters=len(text))
+    table = Table(architecture)
+    table.probabilities = torch.from_numpy(listed.probabilities)
+    table.names = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+    table.__dict__["family"] = FAMILY
+    return table, architecture
+
+
+class Tables:
+    """Files only: no name means one."""
+
+    def resolve(self, spelled: str, role: str) -> str:
+        """None is known by name."""
+        raise UsageError(f"{role} '{spelled}' is no table of probabilities")
+
+    def read(self, value: Any) -> TableArchitecture:
+        """With its number of rows."""
+        return TableArchitecture.model_validate(value)
+
+    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> NoReturn:
+        """None is made from a name."""
+        _refuse("made from a name")
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """With empty rows."""
+        assert isinstance(architecture, TableArchitecture)
+        return Table(architecture)
+
+    def pretrained(self, architecture: Architecture) -> StateDict:
+        """There are none."""
+        _refuse("downloaded")
+
+    def head(self, model: nn.Module) -> set[str]:
+        """Nothing of it can be trained."""
+        return set()
+
+    def prepare(self, inputs: dict[str, Tensor], preprocessing: Preprocessing) -> Prepared:
+        """It never sees a sample."""
+        _refuse("asked about pixels")
+
+    def forward(
+        self, model: nn.Module, prepared: Prepared, *, embedding: bool = False, taps: tuple[int, ...] = ()
+    ) -> Outputs:
+        """It never sees a sample."""
+        _refuse("asked about pixels")
+
+    def taps(self, model: nn.Module, preprocessing: Preprocessing) -> tuple[list[Tap], int]:
+        """None."""
+        _refuse("asked for features")
+
+    def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
+        """Nothing goes in."""
+        return ()
+
+    def raw(self, preprocessing: Preprocessing, batch: int) -> NoReturn:
+        """It is no graph."""
+        _refuse("exported")
+
+    def input_names(self, *, raw: bool) -> tuple[str, ...]:
+        """It is no graph."""
+        _refuse("exported")
+
+    def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
+        """There is none."""
+        _refuse("made from a name")
+
+    def packages(self) -> tuple[str, ...]:
+        """What it says depends on no code."""
+        return ()
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UsageError(f"a table of probabilities can't be {what}: it answers for the files that it lists, nothing else")
+
+
+TABLE = Tables()

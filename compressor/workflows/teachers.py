@@ -1,0 +1,95 @@
+"""What a plan has to know of its teachers: what they are, how long they train, whether they have features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compressor.data.dataset import Dataset
+from compressor.distillation.config import StageConfig
+from compressor.errors import UsageError
+from compressor.models import checkpoint
+from compressor.models.locate import GIVEN, locate, several
+from compressor.objectives.config import ObjectiveConfig
+from compressor.objectives.objective import TERMS, active
+from compressor.progress import Progress
+from compressor.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTeacher:
+    """A teacher as it was given, and the name of what it is."""
+
+    spelled: str
+    name: str
+    given: bool
+    """Whether it is a file that only answers."""
+
+
+def named_teachers(spelled: str, modality: str, progress: Progress) -> list[NamedTeacher]:
+    """One teacher, or the parts of `a,b`. Raises UsageError for an unknown name, a path where nothing is, a table of many."""
+    found = [_named(part, modality, progress) for part in several(spelled)]
+    tables = [one.spelled for one in found if one.given and not one.spelled.lower().endswith(".onnx")]
+    if tables and len(found) > 1:
+        raise UsageError(
+            f"teacher '{tables[0]}' can't be one of several: only models that see images are mixed.\n"
+            "Mix its probabilities into the table itself, or let it teach alone."
+        )
+    return found
+
+
+def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
+    source = locate(spelled, role="teacher", modality=modality)
+    if source.path is None:
+        name = source.name or spelled
+        if name != spelled:
+            progress.say(f"{spelled} → {name}")
+        return NamedTeacher(spelled=name, name=name, given=False)
+    path = source.path
+    if path.suffix.lower() in GIVEN:
+        return NamedTeacher(spelled=str(path), name=path.stem, given=True)
+    found = checkpoint.find(path)  # without a card it is refused later
+    name = checkpoint.read_card(found[1]).architecture.name if found else str(path)
+    return NamedTeacher(spelled=str(path), name=name, given=False)
+
+
+def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
+    """Epochs of a teacher that has to be trained here: those given for it, else the stage's or the data's own."""
+    if asked.teacher.epochs is not None:
+        return asked.teacher.epochs
+    stage = resolved.stage_for("teacher", teacher)
+    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
+    if asked.stage.epochs == "auto" and not named:
+        return dataset.teacher_epochs
+    assert isinstance(stage.epochs, int)
+    return stage.epochs
+
+
+def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: Progress) -> Recipe:
+    """The recipe with an objective that a teacher without features can serve.
+
+    Of the default objective the other terms are left out, and it is said; in one that a person gave they are refused.
+
+    Args:
+        what: the teacher, as it was given.
+        taught: `student`, or the first assistant's name: the stage that learns from it.
+        model: that stage's model.
+
+    Raises:
+        UsageError: terms that a person asked for read features.
+    """
+    objective = recipe.stage_for("assistant" if taught != "student" else "student", model).objective
+    blind = [name for name, term in active(objective).items() if TERMS[name].reads(term) - {"logits"}]
+    if not blind:
+        return recipe
+    listed = ", ".join(blind)
+    if objective != StageConfig().objective:
+        raise UsageError(
+            f"teacher '{what}' gives logits alone, and {listed} of the objective would read its features.\n"
+            "Leave them out, or take a teacher that is a model here (a timm name, a checkpoint or a run)."
+        )
+    left = ObjectiveConfig.model_validate({k: v.model_dump() for k, v in active(objective).items() if k not in blind})
+    progress.say(
+        f"teacher '{what}' gives logits alone: {listed} of the default objective has nothing to read, and is left out"
+    )
+    own = recipe.overrides.get(taught, {}) | {"objective": left.model_dump(mode="json", exclude_none=True)}
+    return recipe.model_copy(update={"overrides": recipe.overrides | {taught: own}})
