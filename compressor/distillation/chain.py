@@ -96,18 +96,13 @@ def run_stage(
         begin = _with_head(begin, dataset, folder, label=label, device=accelerator.device, progress=progress)
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
-        if role in STONED:
-            job = replace(job, stones=_stones(folder, epochs))
+        job = replace(job, stones=_stones(folder, epochs) if role in STONED else {})
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
     validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
     test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
-    training = None
-    if not begin.trusted:
-        some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
-        training = predict_model(model, some, "train", begin.preprocessing, device=device)
-    calibrated = calibrate(validation, training)
+    calibrated = calibrate(validation, None if begin.trusted else _on_training(begin, dataset, device))
     params, macs = cost.known(model, family_of(model).example(begin.preprocessing, 1))
     card = Card(
         architecture=begin.architecture,
@@ -134,6 +129,12 @@ def run_stage(
     checkpoint.save(folder, model, card)
     state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)
+
+
+def _on_training(begin: Start, dataset: Dataset, device: torch.device) -> Predictions:
+    """What a model says about as many training samples as there are for validation."""
+    some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
+    return predict_model(begin.model, some, "train", begin.preprocessing, device=device)
 
 
 STONED = ("teacher", "assistant")

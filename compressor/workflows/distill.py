@@ -32,13 +32,13 @@ from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.choose import choose
 from compressor.workflows.export import Results, export_run, ship
 from compressor.workflows.plan import (
     NEEDED,
     Plan,
     Stage,
     begin,
-    choose,
     make_plan,
     run_name,
 )

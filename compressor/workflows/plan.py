@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from compressor import runfolder
 from compressor.benchmarking import host
 from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
@@ -25,7 +23,7 @@ from compressor.distillation.chain import Result
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.sources import TableTeacher, frozen
-from compressor.errors import CompressorError, UsageError, did_you_mean
+from compressor.errors import UsageError, did_you_mean
 from compressor.models import cost
 from compressor.models.family import family_of, resolve
 from compressor.objectives.objective import STORABLE, active, needs, without_teacher
@@ -33,12 +31,10 @@ from compressor.options import Settings, options
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
-from compressor.recipe import find as find_recipe
-from compressor.recipe import load as load_recipe
 from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
-from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows.choose import choose
 from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
@@ -320,41 +316,3 @@ def _teacher_is(stage: Stage, reads: set[str]) -> str:
     if not reads:
         return "–"
     return "stored" if stage.config.targets.store and not reads - STORABLE else "live"
-
-
-def choose(
-    recipe: Recipe | str | Path | None,
-    given: dict[str, Any],
-    settings: Settings | None,
-    resume: str | Path | None,
-    *,
-    search: bool = False,
-) -> tuple[Recipe, RunFolder | None]:
-    """The recipe that a command means; with `resume` a stopped run's own, and that run.
-
-    Args:
-        recipe: one, a file, or the name of a packaged one.
-        given: options by recipe key.
-        settings: `--set` strings, or values by recipe key.
-        resume: a run to continue.
-        search: whether it is `tune` that continues, not `distill`.
-
-    Raises:
-        UsageError: something is to be changed in a run that is continued, it is done, or the other command's.
-        RecipeError: see `recipe.load`.
-    """
-    if resume is None:
-        return load_recipe(recipe if isinstance(recipe, Recipe) else find_recipe(recipe), given, settings), None
-    if given or settings or recipe is not None:
-        names = ", ".join([*given, *(settings or []), *(["recipe"] if recipe is not None else [])])
-        raise UsageError(f"--resume continues a run with its own recipe; drop {names}, or start a new run")
-    run = runfolder.open_run(resume)
-    status = run.read().status
-    if (status in ("tuning", "tuned")) != search:
-        owner = "distill" if search else "tune"
-        raise UsageError(f"run '{run.path}' was made by another command: compress {owner} --resume {run.path}")
-    if status == "done":
-        raise UsageError(f"run '{run.path}' is already done; `compress report {run.path}` shows it")
-    if not run.recipe.is_file():
-        raise CompressorError(f"run '{run.path}' has no recipe.yaml to resume from")
-    return load_recipe(run.recipe), run

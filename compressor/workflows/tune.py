@@ -36,12 +36,12 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import derive_seed, leaves_no_trace
+from compressor.workflows.choose import choose
 from compressor.workflows.distill import dataset_entry, decide_precision, learning_from, same_data, train
 from compressor.workflows.plan import (
     Plan,
     Stage,
     begin,
-    choose,
     make_plan,
     run_name,
 )

@@ -89,7 +89,7 @@ def test_a_head_that_is_no_linear_layer_on_the_embedding_is_left_to_training(dat
     begin = start()
     assert linear_head(begin.model, PRE) is not None
     forward = begin.model.forward
-    begin.model.forward = lambda *given: 2 * forward(*given)  # type: ignore[method-assign]
+    begin.model.forward = lambda *given: 2 * forward(*given)
     assert linear_head(begin.model, PRE) is None
     assert fit_head(begin.model, dataset, PRE, device=CPU, moves=False, label="x", progress=Silent()) is None
 
