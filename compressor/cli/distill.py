@@ -49,6 +49,9 @@ def distill(
     views: Annotated[str | None, typer.Option(help="all, or how many stored views are reused in turn.")] = None,
     cache_limit: Annotated[float | None, typer.Option(help="GB that stored teacher outputs may take.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Repeat student and baseline with this many seeds.")] = None,
+    shift: Annotated[
+        bool | None, typer.Option("--shift/--no-shift", help="The report tells accuracy under damage, too.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -79,6 +82,7 @@ def distill(
         "teacher": teacher, "student": student, "data": data, "recipe": recipe, "unlabeled": unlabeled,
         "assistants": assistants, "baseline": baseline, "epochs": epochs, "batch_size": batch_size,
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
-        "seeds": seeds, "device": device, "settings": settings, "resume": resume, "progress": console.progress,
+        "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
+        "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -31,6 +31,7 @@ from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.evaluate import shift_of
 from compressor.workflows.export import Results, export_run, ship
 from compressor.workflows.plan import (
     NEEDED,
@@ -89,6 +90,7 @@ def distill(
     resume: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    shift: bool | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -107,7 +109,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds,
+        cache_limit=cache_limit, seeds=seeds, shift=shift,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
@@ -155,6 +157,8 @@ def carry_out(
             seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
         )  # fmt: skip
         write_json(run.benchmark, measured)
+        if recipe.evaluation.shift:
+            write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
     except KeyboardInterrupt:

@@ -25,6 +25,7 @@ from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError, UsageError, did_you_mean
+from compressor.evaluation.shift import damages_of
 from compressor.models import checkpoint, cost
 from compressor.models.family import family_of, resolve
 from compressor.models.locate import locate
@@ -102,6 +103,7 @@ def plan(
     settings: Settings | None = None,
     resume: str | Path | None = None,
     progress: Progress | None = None,
+    shift: bool | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
@@ -113,7 +115,7 @@ def plan(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds,
+        cache_limit=cache_limit, seeds=seeds, shift=shift,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)
@@ -124,9 +126,11 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     """Resolves names and everything `auto`, and reads the data.
 
     Raises:
-        UsageError: an unknown model, an override for nobody, or data that can't be trained on.
+        UsageError: an unknown model, an override for nobody, data that can't be trained on, or damages that none are known of.
     """
     kind = modality_of(recipe.data.source)
+    if recipe.evaluation.shift:
+        damages_of(kind)  # said before hours of training, not after
     source = locate(recipe.teacher.model, role="teacher", modality=kind)
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if recipe.assistants == "none" else recipe.assistants
