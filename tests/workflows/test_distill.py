@@ -127,14 +127,19 @@ def test_a_stopped_run_resumes_without_repeating_a_finished_stage(
 
 @pytest.mark.usefixtures("quick", "workdir")
 def test_a_chain_with_an_assistant_and_several_seeds_on_a_folder_of_photos(photos: Path) -> None:
+    rows = "".join(f"{p.relative_to(photos)},{'even' if int(p.stem) % 2 else 'odd'}\n" for p in photos.rglob("*.png"))
+    (photos / "metadata.csv").write_text("file,parity\n" + rows)
     distill("--teacher", "test_resnet", "--assistants", "test_efficientnet", "--seeds", "2", "--data", str(photos),
-            "--image-size", "32", "--name", "chain", "--json")  # fmt: skip
+            "--image-size", "32", "--name", "chain", "--json", "--shift")  # fmt: skip
     report = json.loads(Path("runs/chain/report.json").read_text())
     assert [(m["role"], m["seed"]) for m in report["models"]] == [
         ("teacher", 0), ("assistant", 0), ("student", 0), ("student", 1), ("baseline", 0), ("baseline", 1),
     ]  # fmt: skip
     assert report["help"]["seeds"] == [0, 1]
     assert report["shipped_seed"] in (0, 1)
+    assert [(one["column"], one["pooled"]) for one in report["slices"]] == [("parity", ["even", "odd"])]
+    assert set(report["shift"]["mean"]["top1"]) == {"teacher", "student", "baseline"}
+    assert yaml.safe_load(Path("runs/chain/recipe.yaml").read_text())["evaluation"] == {"shift": True}
 
 
 def test_skipped_images_are_said_and_leave_the_stages_names_alone(photos: Path) -> None:
