@@ -43,6 +43,9 @@ class DataKind(Protocol):
     def prepared(self, dataset: Dataset, teacher: Preprocessing | None, progress: Progress) -> Dataset:
         """The dataset made ready for many views (decoded once, say), large enough for the teacher, too."""
 
+    def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
+        """About what `prepared` would keep on disk; 0 where it keeps nothing."""
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """One view, without an axis for samples. May leave the global generators seeded."""
 

@@ -130,6 +130,12 @@ def plan(estimate: Estimate) -> list[Block]:
         f"Estimate from measured steps: {estimate.seconds / 60:.1f} min of training, "
         f"{estimate.memory_mb:.0f} MB of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
     )
+    if estimate.targets_mb or estimate.decoded_mb:
+        blocks.append(
+            f"Stores, shared with other runs: {estimate.targets_mb:.0f} MB of teachers' answers, "
+            f"{estimate.decoded_mb:.0f} MB of decoded images."
+        )
+    blocks += [f"Note: {note}" for note in estimate.notes]
     return blocks
 
 

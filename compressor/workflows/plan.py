@@ -23,13 +23,14 @@ from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
+from compressor.distillation.room import no_room_for_images, no_room_for_targets, target_bytes
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError, UsageError, did_you_mean
 from compressor.evaluation.shift import damages_of
 from compressor.models import checkpoint, cost
 from compressor.models.family import family_of, resolve
 from compressor.models.locate import locate
-from compressor.objectives.objective import STORABLE, active, needs, without_teacher
+from compressor.objectives.objective import active, needs, without_teacher
 from compressor.options import Settings, options
 from compressor.packages import require
 from compressor.progress import Progress
@@ -238,18 +239,24 @@ def begin(planned: Plan, stage: Stage, seed: int, device: torch.device) -> Start
 def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
-    teacher = None
+    teacher: FrozenTeacher | None = None
+    seen_by, stored = None, 0
+    notes: list[str] = []
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for stage in planned.stages:
             bar.advance(note=stage.model)
             first = begin(planned, stage, stage.seeds[0], device.device)
             own = teacher if stage.role in ("assistant", "student") else None
             seconds = 0.0
+            data = planned.dataset.with_unlabeled() if own else planned.dataset
+            needed = target_bytes(first, own, data, stage.config, epochs=stage.epochs) if own else 0
+            if note := no_room_for_targets(stage.role, needed, stage.config, epochs=stage.epochs):
+                notes.append(note)
+            stored += 0 if note else needed
             if first.training != "none":
                 seconds = chain.stage_seconds(
-                    first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
-                    teacher=own, accelerator=device,
-                )  # fmt: skip
+                    first, data, stage.config, epochs=stage.epochs, seed=stage.seeds[0], teacher=own, accelerator=device
+                )
             terms = stage.config.objective if own else without_teacher(stage.config.objective)
             reads = needs(terms)
             stages.append(EstimatedStage.model_validate({
@@ -259,7 +266,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
                 "stem": first.architecture.described().get("stem", "keep"),
                 "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
                 "reads": sorted(reads),
-                "teacher_is": _teacher_is(stage, reads),
+                "teacher_is": "–" if not reads else "stored" if needed and not note else "live",
                 "params": cost.parameters(first.model),
                 "macs": cost.macs(first.model, family_of(first.model).example(first.preprocessing, 1)),
                 "epochs": stage.epochs if first.training != "none" else 0,
@@ -268,32 +275,33 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
             }))  # fmt: skip
             if stage.role in ("teacher", "assistant"):
                 teacher = FrozenTeacher(first.model, first.preprocessing)
+                seen_by = seen_by or first.preprocessing
             shown = first.preprocessing.shown
-    # Weights of every stage and seed, the shipped copy, and the two exported graphs.
-    megabytes = sum(4 * s.params * s.seeds for s in stages) / 1e6
-    student = next(s.params for s in stages if s.role == "student")
-    megabytes += 4 * (stages[0].params + 2 * student) / 1e6
-    splits = planned.dataset.splits
-    counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
+    decoded = kind_of(planned.dataset.modality).prepared_bytes(planned.dataset, seen_by)
+    if note := no_room_for_images(decoded, planned.recipe.data.decoded_limit):
+        notes.append(note)
+        decoded = 0
     return Estimate(
-        dataset=EstimatedData(
-            name=planned.dataset.name,
-            classes=planned.dataset.classes,
-            **counts,
-            input=shown,
-        ),
+        dataset=_estimated_data(planned.dataset, shown),
         stages=stages,
         seconds=sum(s.seconds for s in stages),
         memory_mb=peak_rss_mb(),
-        disk_mb=megabytes,
+        disk_mb=_disk(stages),
+        targets_mb=stored / 1e6,
+        decoded_mb=decoded / 1e6,
+        notes=notes,
     )
 
 
-def _teacher_is(stage: Stage, reads: set[str]) -> str:
-    """`stored`: asked once, then gone from memory; `live`: asked in every step."""
-    if not reads:
-        return "–"
-    return "stored" if stage.config.targets.store and not reads - STORABLE else "live"
+def _disk(stages: list[EstimatedStage]) -> float:
+    """MB of the weights of every stage and seed, the shipped copy, and the two exported graphs."""
+    student = next(s.params for s in stages if s.role == "student")
+    return 4 * (sum(s.params * s.seeds for s in stages) + stages[0].params + 2 * student) / 1e6
+
+
+def _estimated_data(dataset: Dataset, shown: str) -> EstimatedData:
+    counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
+    return EstimatedData(name=dataset.name, classes=dataset.classes, **counts, input=shown)
 
 
 def choose(

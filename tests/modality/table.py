@@ -165,6 +165,9 @@ class Table:
     def prepared(self, dataset: Dataset, teacher: Preprocessing | None, progress: Progress) -> Dataset:
         return dataset
 
+    def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
+        return 0
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         sample, number = item
         rng = np.random.default_rng(derive_seed(dataset.seed, dataset.ids[sample], number))

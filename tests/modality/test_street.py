@@ -235,8 +235,8 @@ def test_evaluate_takes_another_table(run: Path, tmp_path: Path) -> None:
 
 def test_shift_is_refused_where_nobody_has_defined_a_damage(run: Path, tmp_path: Path) -> None:
     other = write_table(tmp_path / "other.table.csv")
-    for command in (["evaluate", run / "student.onnx"], ["distill", "--data", other]):  # the second before it trains
-        result = compress(*command, "--shift")
+    for verb, *what in (("evaluate", run / "student.onnx"), ("distill", "--data", other)):  # before it trains
+        result = compress(verb, *what, "--shift")
         assert result.exit_code == 2
         assert "no damages are known for data of modality table" in result.output
 

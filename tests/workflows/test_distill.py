@@ -212,6 +212,27 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing() -> None:
     assert not Path("runs").exists()
 
 
+def test_a_dry_run_says_what_the_stores_take_and_what_has_no_room(photos: Path) -> None:
+    def estimate(*more: str) -> dict[str, Any]:
+        result = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--data", photos,
+                          "--image-size", "32", "--dry-run", "--json", "--set", "teacher.epochs=1",
+                          "--set", "stage.epochs=3", *more)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    found = estimate()
+    samples, channels = found["dataset"]["train"], 96  # timm: test_resnet's num_features
+    assert found["targets_mb"] == pytest.approx(3 * samples * (3 + channels) * 2 / 1e6)  # views, logits, float16
+    assert found["decoded_mb"] == pytest.approx(samples * 40 * 40 * 3 / 1e6)
+    assert (found["notes"], found["stages"][1]["teacher_is"]) == ([], "stored")
+    kept = 0.4 * found["targets_mb"] / 1000
+    tight = estimate("--cache-limit", str(kept), "--set", "data.decoded_limit=1e-9")
+    assert (tight["targets_mb"], tight["decoded_mb"], tight["stages"][1]["teacher_is"]) == (0, 0, "live")
+    assert "so it is asked in every step; 1 view(s) would fit (stage.targets.views)" in tight["notes"][0]
+    assert "so they are decoded in every epoch" in tight["notes"][1]
+
+
 def test_evaluate_and_predict_agree_with_the_report(run: Path, tmp_path: Path) -> None:
     report = json.loads((run / "report.json").read_text())
     by_file = json.loads(compress("evaluate", run / "student.onnx", "--json").stdout)
