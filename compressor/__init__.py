@@ -24,7 +24,7 @@ _MODULES = {
     "evaluate": "workflows.evaluate", "EvaluateResult": "workflows.evaluate",
     "export": "workflows.export", "ExportResult": "workflows.export",
     "list_models": "workflows.models", "ModelsResult": "workflows.models",
-    "plan": "workflows.plan", "PlanResult": "workflows.plan",
+    "plan": "workflows.estimate", "PlanResult": "workflows.estimate",
     "predict": "workflows.predict", "PredictResult": "workflows.predict",
     "remove_stores": "workflows.cache", "stores": "workflows.cache", "StoresResult": "workflows.cache",
     "report": "workflows.report", "ReportResult": "workflows.report", "ComparisonResult": "workflows.report",
@@ -63,10 +63,10 @@ if TYPE_CHECKING:
     from compressor.workflows.cache import StoresResult, remove_stores, stores
     from compressor.workflows.distill import DistillResult, distill
     from compressor.workflows.doctor import DoctorResult, doctor
+    from compressor.workflows.estimate import PlanResult, plan
     from compressor.workflows.evaluate import EvaluateResult, evaluate
     from compressor.workflows.export import ExportResult, export
     from compressor.workflows.models import ModelsResult, list_models
-    from compressor.workflows.plan import PlanResult, plan
     from compressor.workflows.predict import PredictResult, predict
     from compressor.workflows.report import ComparisonResult, ReportResult, report
     from compressor.workflows.tune import TuneResult, tune

@@ -20,6 +20,7 @@ from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Override, StageConfig
 from compressor.errors import RecipeError, did_you_mean
+from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
 
@@ -56,6 +57,8 @@ class Recipe(BaseModel):
     """Which files are made."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     """What is measured."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What the report tells beyond test as it is."""
 
     def stage_for(self, role: str, model: str) -> StageConfig:
         """The stage's configuration for a role and a model; a baseline trains like the student."""

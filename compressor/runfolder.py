@@ -72,6 +72,16 @@ class RunFolder:
         """Which pictures lie in `examples/`."""
         return self.path / "examples.json"
 
+    @property
+    def groups(self) -> Path:
+        """Which group each test sample is in, where the data say."""
+        return self.path / "groups.json"
+
+    @property
+    def shift(self) -> Path:
+        """The models under damage, where it was asked for."""
+        return self.path / "shift.json"
+
     def read(self) -> RunNote:
         """`run.json`. Raises CompressorError where it is missing or damaged."""
         return read_document(self.note, RunNote)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from compressor.benchmarking.document import Benchmark
 from compressor.document import Document
+from compressor.evaluation.document import SampleGroups, Shift
 from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.recipe import Recipe
 from compressor.reporting.document import Report
@@ -49,6 +50,8 @@ MODELS: dict[str, type[Document]] = {
     "exports": ArtifactEntry,
     "int8": Int8,
     "benchmark": Benchmark,
+    "groups": SampleGroups,
+    "shift": Shift,
     "report": Report,
 }
 """`<name>.json` in a run folder → what it holds; `exports.json` is a list of entries."""

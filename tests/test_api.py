@@ -59,15 +59,15 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress",
-    "distill": f"{STREET} name resume progress command",
+    "distill": f"{STREET} name resume progress command shift",
     "doctor": "",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress",
+    "plan": f"{STREET} resume progress shift",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
-    "report": "runs output progress",
+    "report": "runs output progress shift",
     "stores": "",
     "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
 }

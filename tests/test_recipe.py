@@ -20,6 +20,28 @@ def test_every_shipped_recipe_is_valid_and_found_by_its_name(path: Path) -> None
     assert found.read_text() == path.read_text()
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_shipped_recipe_says_what_it_takes_and_how_that_is_known(path: Path) -> None:
+    header = "".join(line for line in path.read_text().splitlines() if line.startswith("#")).lower()
+    for word in ("time", "memory", "disk", f"recipes/{path.name}"):
+        assert word in header
+    assert "measured" in header
+    assert "calculated" in header
+
+
+def test_shipped_recipes_ask_for_what_their_first_line_says() -> None:
+    edge, cifar10, imagenet = (load(find(Path(name))) for name in ("edge", "cifar10", "imagenet"))
+    assert "int8" in edge.export.precisions
+    assert (edge.export.int8.target, edge.export.uint8_input) == ("arm", True)
+    assert (cifar10.teacher.init, cifar10.student.init) == ("scratch", "scratch")  # the same on- and offline
+    images, views = 1_281_167, imagenet.stage.epochs
+    assert imagenet.data.validation * images < 20_000
+    assert isinstance(views, int)
+    logits = 2 * (3 * imagenet.stage.targets.top_k + 1)  # bytes of values, indices and the rest's log-sum
+    assert not imagenet.stage.targets.store or views * images * logits < imagenet.stage.targets.cache_limit * 1e9
+    assert not imagenet.data.decoded or imagenet.data.decoded_limit > 400  # GB, of 280 × 373 pixels each
+
+
 def test_settings_beat_options_beat_the_file_beat_defaults(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("seed: 1\nstage: {epochs: 5, batch_size: 16, optimizer: {lr: 1e-4}}\n")

@@ -52,6 +52,9 @@ def distill(
         int | None,
         typer.Option(help="Train student and baseline with so many seeds. Without it: digits 3, a folder 1."),
     ] = None,
+    shift: Annotated[
+        bool | None, typer.Option("--shift/--no-shift", help="The report tells accuracy under damage, too.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -82,6 +85,7 @@ def distill(
         "teacher": teacher, "student": student, "data": data, "recipe": recipe, "unlabeled": unlabeled,
         "assistants": assistants, "baseline": baseline, "epochs": epochs, "batch_size": batch_size,
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
-        "seeds": seeds, "device": device, "settings": settings, "resume": resume, "progress": console.progress,
+        "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
+        "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -16,6 +16,9 @@ from compressor.cli.options import Json, Quiet, Verbose
 def report(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs; the newest one when none is given.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the comparison of several runs.")] = Path(),
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Measure the run under damage first (needs its data).")
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the run's report.csv on stdout.")] = False,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -32,10 +35,12 @@ def report(
 
         compress report runs/NAME --json
 
+        compress report runs/NAME --shift
+
         compress report runs/A runs/B runs/C --output compared/
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    found = compressor.report(runs, output=output, progress=console.progress)
+    found = compressor.report(runs, output=output, shift=shift, progress=console.progress)
     if csv and isinstance(found, compressor.ReportResult):
         print((found.run / "report.csv").read_text(encoding="utf-8"), end="")
         return

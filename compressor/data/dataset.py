@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.config import DataConfig
+from compressor.data.groups import UNKNOWN
 from compressor.errors import DataError
 from compressor.modalities import DEFAULT
 from compressor.seeds import derive_seed
@@ -46,6 +47,8 @@ class Source:
     seeds: int = 1
     """What `seeds: auto` means for this data: several where a training takes seconds."""
     unreadable: list[str] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Column of a `metadata.csv` → the group of each sample; see `data.groups`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,8 @@ class Dataset:
     unreadable: list[str]
     unlabeled_content: str | None = None
     """Fingerprint of the unlabelled samples; None without any."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Column → the group of each labelled sample. No part of any fingerprint: nothing is trained on it."""
 
     @property
     def rows(self) -> int:
@@ -87,6 +92,14 @@ class Dataset:
         if self.rows == 1:
             return [self.ids[i] for i in indices]
         return [f"{self.ids[i]}#{row}" for i in indices for row in range(self.rows)]
+
+    def row_groups(self, row_ids: Sequence[str] | NDArray[np.str_]) -> dict[str, list[str]]:
+        """Column → the group of each named row; `unknown` for one that is not in these data."""
+        if not self.groups:
+            return {}
+        index = {name: i // self.rows for i, name in enumerate(self.row_ids(self.splits["all"]))}
+        places = [index.get(str(name)) for name in row_ids]
+        return {column: [UNKNOWN if i is None else groups[i] for i in places] for column, groups in self.groups.items()}
 
     @property
     def fingerprint(self) -> str:
@@ -188,6 +201,7 @@ def build(source: Source, config: DataConfig) -> Dataset:
         config=config,
         notes=source.notes,
         unreadable=source.unreadable,
+        groups=source.groups,
     )
 
 

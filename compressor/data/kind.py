@@ -46,6 +46,9 @@ class DataKind(Protocol):
     def resized(self, dataset: Dataset, size: int) -> Any:
         """`Dataset.setup` for a model that sees another size. Raises UsageError where things have none."""
 
+    def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
+        """About what `prepared` would keep on disk; 0 where it keeps nothing."""
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """One view, without an axis for samples. May leave the global generators seeded."""
 

@@ -66,6 +66,12 @@ class Estimate(Document):
     """Peak resident memory of the steps that were measured, MB (10⁶ bytes)."""
     disk_mb: float
     """Weights and exported files."""
+    targets_mb: float = 0.0
+    """Answers of its teachers in the target store, which other runs share."""
+    decoded_mb: float = 0.0
+    """Images in the decoded store, which other runs share."""
+    notes: list[str] = []
+    """What is too large to be stored, and what happens instead."""
 
 
 class Tried(Document):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from compressor.document import Document
 
 
@@ -83,6 +85,84 @@ class ShiftRow(Document):
     """Role → its figures."""
 
 
+class ShiftMean(Document):
+    """Over all damages and strengths, each counting the same; the samples as they are apart."""
+
+    top1: dict[str, float]
+    """Role → share of samples whose class is named first."""
+    top1_gain: float | None = None
+    """The teacher's help under damage: student − baseline; null without both."""
+    low: float | None = None
+    """Lower end of its 95 % interval over samples."""
+    high: float | None = None
+    """Upper end."""
+
+
+class Shift(Document):
+    """`shift.json`: the test samples under damage, seen by the models of the seed that ships."""
+
+    schema_version: int = 1
+    """Of the document's form."""
+    rows: list[ShiftRow]
+    """The samples as they are, then one per kind and strength."""
+    mean: ShiftMean
+    """Over the damages."""
+
+
+class SliceFigures(Document):
+    """A model on one group, mean over its seeds."""
+
+    top1: float
+    """A fraction."""
+    ece_calibrated: float | None = None
+    """Expected calibration error at the model's calibration temperature; null below 200 samples or without one."""
+
+
+class SliceHelp(Document):
+    """What the teacher was worth in one group: student − baseline, paired by seed and sample."""
+
+    top1_gain: float
+    """A fraction; below zero the student is right less often than without a teacher."""
+    low: float
+    """Lower end of the 95 % interval over seeds and samples, for this group alone."""
+    high: float
+    """Upper end."""
+    p: float
+    """Of the randomisation test over samples (with one seed McNemar's exact one)."""
+    p_corrected: float
+    """After Holm's correction for having looked at every group."""
+    verdict: Literal["helped", "hurt", "no difference"]
+    """helped or hurt where the interval is on one side of zero and the corrected p is below 0.05."""
+
+
+class Slice(Document):
+    """One group of the test samples. Groups below 30 samples are pooled, per column."""
+
+    column: str
+    """Of `metadata.csv`."""
+    group: str
+    """Its value; `unknown` where the file says none."""
+    samples: int
+    """Rows in it."""
+    pooled: list[str] = []
+    """Groups too small to stand alone that are in it together; empty for a group of its own."""
+    models: dict[str, SliceFigures] = {}
+    """Role → figures; empty below 30 samples."""
+    help: SliceHelp | None = None
+    """Null without both models, or below 30 samples."""
+
+
+class SampleGroups(Document):
+    """`groups.json`: which group each test sample is in, so that the report can be built without the data."""
+
+    schema_version: int = 1
+    """Of the document's form."""
+    ids: list[str]
+    """Rows of `predictions.npz`."""
+    columns: dict[str, list[str]]
+    """Column → group of each of them."""
+
+
 class Evaluation(Document):
     """What `compress evaluate --json` prints."""
 
@@ -110,3 +190,7 @@ class Evaluation(Document):
     """Class → accuracy."""
     shift: list[ShiftRow] | None = None
     """With `--shift`: the same under damage."""
+    shift_mean: ShiftMean | None = None
+    """With `--shift`: over the damages."""
+    slices: list[Slice] = []
+    """By group, where the data have a `metadata.csv`."""

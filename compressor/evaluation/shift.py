@@ -15,8 +15,9 @@ from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.data.kind import stacked
 from compressor.errors import UsageError
-from compressor.evaluation.document import ShiftFigures, ShiftRow
-from compressor.evaluation.figures import copied_mistakes, figures
+from compressor.evaluation import metrics
+from compressor.evaluation.document import Shift, ShiftFigures, ShiftMean, ShiftRow
+from compressor.evaluation.figures import copied_mistakes, figures, right
 from compressor.evaluation.predictions import Batches, Predictions, Predictor, predict
 from compressor.progress import Progress
 from compressor.seeds import derive_seed
@@ -39,27 +40,34 @@ def damaged(
         yield indices, stacked(things)
 
 
+def damages_of(modality: str) -> dict[str, Damage]:
+    """What may damage things of a modality. Raises UsageError where nothing is known."""
+    reference = modalities.modality(modality).damages
+    if reference is None:
+        raise UsageError(f"--shift: no damages are known for data of modality {modality}")
+    found: dict[str, Damage] = modalities.part(reference)
+    return found
+
+
 def under_shift(
     models: dict[str, tuple[Predictor, Preprocessing]], dataset: Dataset, split: str, progress: Progress
-) -> list[ShiftRow]:
-    """Every model's figures on the split as it is and under each damage: one row per kind and strength.
+) -> Shift:
+    """Every model's figures on the split as it is and under each damage: one row per kind and strength, and the mean.
 
     Args:
         models: role → (predictor, how things reach it); with a `teacher` among them, the others'
-            copied mistakes are counted.
+            copied mistakes are counted; with `student` and `baseline`, the help under damage.
 
     Returns:
-        one row for the split as it is (`none`), then one per kind and strength.
+        one row for the split as it is (`none`), then one per kind and strength; the mean is over the latter.
 
     Raises:
         UsageError: no damages are known for this modality.
     """
-    reference = modalities.modality(dataset.modality).damages
-    if reference is None:
-        raise UsageError(f"--shift: no damages are known for data of modality {dataset.modality}")
-    damages: dict[str, Damage] = modalities.part(reference)
+    damages = damages_of(dataset.modality)
     rungs = [("none", 0), *((kind, strength) for kind in damages for strength in STRENGTHS)]
-    rows = []
+    rows: list[ShiftRow] = []
+    rights: dict[str, list[NDArray[np.bool_]]] = {role: [] for role in models}
     with progress.bar("shift", len(rungs) * len(models)) as bar:
         for kind, strength in rungs:
             seen: dict[str, Predictions] = {}
@@ -67,11 +75,25 @@ def under_shift(
                 batches: Batches = dataset.inputs(split, preprocessing, 64)
                 batches = damaged(batches, dataset, kind, strength, damages[kind]) if strength else batches
                 seen[role] = predict(predictor, dataset, split, preprocessing, batches=batches)
+                if strength:
+                    rights[role].append(right(seen[role]))
                 bar.advance(note=f"{kind} {strength or ''} · {role}")
             teacher = seen.get("teacher")
             found = {role: _figures(own, teacher if role != "teacher" else None) for role, own in seen.items()}
             rows.append(ShiftRow(kind=kind, strength=strength, models=found))
-    return rows
+    return Shift(rows=rows, mean=_mean({role: np.mean(own, axis=0) for role, own in rights.items()}))
+
+
+def _mean(shares: dict[str, NDArray[np.float64]]) -> ShiftMean:
+    """Role → (rows,): the share of damages under which each row is classified rightly.
+
+    The damages of one sample stand and fall together, so samples are what is drawn anew.
+    """
+    mean = ShiftMean(top1={role: float(own.mean()) for role, own in shares.items()})
+    if not {"student", "baseline"} <= shares.keys():
+        return mean
+    gain = metrics.paired_gain(shares["student"], shares["baseline"])
+    return mean.model_copy(update={"top1_gain": gain["mean"], "low": gain["low"], "high": gain["high"]})
 
 
 def _figures(own: Predictions, teacher: Predictions | None) -> ShiftFigures:

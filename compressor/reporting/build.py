@@ -13,12 +13,14 @@ from compressor.benchmarking.document import Benchmark, Row
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
+from compressor.evaluation.document import SampleGroups
 from compressor.evaluation.figures import copied_mistakes, figures, right
 from compressor.evaluation.predictions import Predictions
+from compressor.evaluation.slices import Answers
 from compressor.files import checked, finite, read_document, read_documents, read_lines, write_json, write_text
 from compressor.progress import log
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.reporting import examples, headline, html, mistakes, tables
+from compressor.reporting import examples, headline, html, mistakes, robustness, tables
 from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Helped, Model, Report, RunEntry, Timing
 from compressor.runfolder import RunFolder
 from compressor.runnote import Epoch, StageNote
@@ -47,8 +49,8 @@ class Stage:
 def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
     """Builds the report and writes `report.json`, `.md`, `.csv` and, where jinja2 is there, `report.html`.
 
-    With the dataset at hand, pictures on which student and teacher disagree are stored in the run first, so that
-    the report has them when it is rebuilt elsewhere.
+    With the dataset at hand, pictures on which student and teacher disagree and the groups of the test samples are
+    stored in the run first, so that the report has them when it is rebuilt elsewhere.
     """
     if dataset is not None:
         _collect(run, dataset)
@@ -68,6 +70,9 @@ def _collect(run: RunFolder, dataset: Dataset) -> None:
     if teacher and student:
         seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
         examples.collect(run, dataset, *seen)
+    if student and dataset.groups:
+        ids = [str(i) for i in Predictions.load(student / "predictions.npz").ids]
+        write_json(run.groups, SampleGroups(ids=ids, columns=dataset.row_groups(ids)))
 
 
 def build(run: RunFolder) -> Report:
@@ -92,6 +97,8 @@ def build(run: RunFolder) -> Report:
         benchmark=[_timing(row) for row in benchmark.rows] if benchmark else [],
         shipped_seed=run.shipped_seed(),
         help=_help(stages),
+        slices=robustness.slices_of(run, [_answers(stage) for stage in stages]),
+        shift=robustness.shift_of(run),
         errors=_errors(classes, stages),
         reliability=mistakes.reliability(run),
         confusion=mistakes.confusion(run, classes),
@@ -151,6 +158,11 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         weights=note.origin,
         bytes=None if note.params is None else (stage.folder / "weights.safetensors").stat().st_size,
     )
+
+
+def _answers(stage: Stage) -> Answers:
+    note = stage.note
+    return Answers(role=note.role, seed=note.seed, predictions=stage.predictions, temperature=note.temperature)
 
 
 def _waited(epochs: list[Epoch]) -> float | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from compressor.benchmarking.document import ModelFacts, Timed, Verdict
 from compressor.document import Document
-from compressor.evaluation.document import Bin, CopiedMistakes, Gain
+from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.runnote import DatasetEntry, Epoch, Host
 
@@ -212,6 +212,10 @@ class Report(Document):
     """The student's seed that is best on validation."""
     help: Help | None = None
     """Null without a baseline."""
+    slices: list[Slice] = []
+    """By group of the test samples, where the data have a `metadata.csv`."""
+    shift: Shift | None = None
+    """Under damage; null where it was not asked for."""
     errors: Errors
     """Accuracy within each class."""
     reliability: list[Reliability] = []

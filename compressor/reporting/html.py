@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from compressor.packages import require
-from compressor.reporting import headline, plots, tables
+from compressor.reporting import headline, plots, robustness, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
 
@@ -20,7 +20,10 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         tiles=tiles(report),
         chain=chain(report),
         headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
-        remarks=[t for t in (headline.measured_on(report), headline.help_line(report)) if t],
+        remarks=[
+            t for t in (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report)) if t
+        ],
+        lost=robustness.slice_line(report),
         verdicts=report.verdicts,
         plots=plots.plots(report),
         examples=examples or [],
@@ -31,6 +34,8 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
              tables.accuracy_lines(report.benchmark_models or {})),
             ("Worst classes", *tables.worst_classes(report)),
+            ("By group", *robustness.slice_table(report.slices)),
+            *([("Under damage", *robustness.shift_table(report.shift))] if report.shift else []),
         ],
         host=host_line(report),
     )  # fmt: skip

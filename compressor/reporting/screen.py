@@ -16,7 +16,7 @@ from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
-from compressor.reporting import headline, tables
+from compressor.reporting import headline, robustness, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 
@@ -81,12 +81,16 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     for line in (
         *(entry.text for entry in found.verdicts),
         headline.help_line(found),
+        robustness.slice_line(found),
+        robustness.shift_line(found),
         headline.measured_on(found),
     ):
         if line:
             blocks.append(line)
     for warning in found.warnings:
         blocks.append(f"Note: {warning}")
+    if found.slices:
+        blocks += ["", Table(*robustness.slice_table(found.slices))]
     blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
     return blocks
 
@@ -126,6 +130,12 @@ def plan(estimate: Estimate) -> list[Block]:
         f"Estimate from measured steps: {estimate.seconds / 60:.1f} min of training, "
         f"{estimate.memory_mb:.0f} MB of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
     )
+    if estimate.targets_mb or estimate.decoded_mb:
+        blocks.append(
+            f"Stores, shared with other runs: {estimate.targets_mb:.0f} MB of teachers' answers, "
+            f"{estimate.decoded_mb:.0f} MB of decoded images."
+        )
+    blocks += [f"Note: {note}" for note in estimate.notes]
     return blocks
 
 
@@ -200,9 +210,13 @@ def evaluation(found: Evaluation) -> list[Block]:
     worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
     blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     blocks.append(f"on {found.samples} samples ({found.split} of {found.data})")
+    if found.slices:
+        blocks += ["", Table(*robustness.slice_table(found.slices))]
     if found.shift:
         blocks.append("")
         blocks += shift(found.shift, list(found.per_class))
+    if mean := found.shift_mean:
+        blocks.append("mean over damages: " + ", ".join(f"{role} {top1:.3f}" for role, top1 in mean.top1.items()))
     return blocks
 
 

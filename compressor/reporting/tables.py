@@ -10,7 +10,7 @@ from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Gain
 from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
-from compressor.reporting import headline
+from compressor.reporting import headline, robustness
 from compressor.reporting.document import Model, Report
 
 
@@ -30,7 +30,9 @@ def render(report: Report) -> str:
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry.text}**" for entry in report.verdicts]
-    parts += [line for line in (headline.measured_on(report), headline.help_line(report)) if line]
+    remarks = (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report))
+    parts += [line for line in remarks if line]
+    parts += [f"**{line}**" for line in [robustness.slice_line(report)] if line]
     parts += [f"**Note.** {warning}" for warning in report.warnings]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
     if report.exports:
@@ -42,6 +44,10 @@ def render(report: Report) -> str:
     if lines := accuracy_lines(report.benchmark_models or {}):
         parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
+    if report.slices:
+        parts += ["## By group", grid(*robustness.slice_table(report.slices))]
+    if report.shift:
+        parts += ["## Under damage", grid(*robustness.shift_table(report.shift))]
     versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
     parts += ["## How", f"    {report.run.command}", f"Versions: {versions}."]
     return "\n\n".join(parts) + "\n"

@@ -33,6 +33,7 @@ from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.choose import choose
+from compressor.workflows.evaluate import shift_of
 from compressor.workflows.export import Results, export_run, ship
 from compressor.workflows.plan import (
     NEEDED,
@@ -90,6 +91,7 @@ def distill(
     resume: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    shift: bool | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -108,7 +110,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds,
+        cache_limit=cache_limit, seeds=seeds, shift=shift,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
@@ -156,6 +158,8 @@ def carry_out(
             seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
         )  # fmt: skip
         write_json(run.benchmark, measured)
+        if recipe.evaluation.shift:
+            write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
     except KeyboardInterrupt:

@@ -15,10 +15,11 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import comes_along, load_dataset, modality_of
 from compressor.display import surroundings
 from compressor.errors import ArtifactError, UsageError
-from compressor.evaluation.document import Evaluation
+from compressor.evaluation.document import Evaluation, Shift
 from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import Predictor, check_data, predict
 from compressor.evaluation.shift import under_shift
+from compressor.evaluation.slices import Answers, slices
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -89,18 +90,48 @@ def evaluate(
     own = figures(seen, subject.temperature)
     classes = dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
-        model=str(model), data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes
-    )
+        model=str(model), data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes,
+        slices=slices(dataset.row_groups(seen.ids), [
+            Answers(role="model", seed=None, predictions=seen, temperature=subject.temperature)
+        ]),
+    )  # fmt: skip
     if shift:
-        several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
-            "model": subject
-        }
-        models = {role: (own.predictor, own.preprocessing) for role, own in several.items()}
-        found = found.model_copy(update={"shift": under_shift(models, dataset, split, progress)})
+        several = _models(path, provider, progress) or {"model": subject}
+        damaged = _under_shift(several, dataset, split, progress)
+        found = found.model_copy(update={"shift": damaged.rows, "shift_mean": damaged.mean})
     return EvaluateResult(document=found)
 
 
-def _subject(path: Path, provider: str, progress: Progress) -> Subject:
+def shift_of(run: RunFolder, dataset: Dataset, progress: Progress, device: str = "cpu") -> Shift:
+    """A run's teacher, student and baseline, of the seed that ships, on damaged test samples. torch.
+
+    Raises:
+        UsageError: the run has no student yet, or these are not the samples and splits it was made with.
+    """
+    several = _models(run.path, "cpu", progress, device)
+    if "student" not in several:
+        raise UsageError(f"run '{run.path}' has no finished student yet; `compress distill --resume` goes on with it")
+    own = several["student"].trained_on or {}
+    if (own.get("content"), own.get("split")) != (dataset.content, dataset.split_fingerprint):
+        raise UsageError(
+            f"the data in '{dataset.name}' have changed since run '{run.path}' was made: --shift needs its own test "
+            "samples.\nOn other data: compress evaluate RUN --data FOLDER --shift"
+        )
+    return _under_shift(several, dataset, "test", progress)
+
+
+def _under_shift(several: dict[str, Subject], dataset: Dataset, split: str, progress: Progress) -> Shift:
+    return under_shift(
+        {role: (own.predictor, own.preprocessing) for role, own in several.items()}, dataset, split, progress
+    )
+
+
+def _models(path: Path, provider: str, progress: Progress, device: str = "cpu") -> dict[str, Subject]:
+    """Role → a run's model; nothing where `path` is no run."""
+    return {role: _subject(stage, provider, progress, device) for role, stage in _roles(path).items()}
+
+
+def _subject(path: Path, provider: str, progress: Progress, device: str = "cpu") -> Subject:
     if path.suffix == ".onnx":
         require("onnxruntime")
         artifact = open_artifact(path, progress, provider)
@@ -116,7 +147,7 @@ def _subject(path: Path, provider: str, progress: Progress) -> Subject:
 
     model, card = checkpoint.load(path)
     return Subject(
-        path=path, predictor=predictor_of(model, card.preprocessing), preprocessing=card.preprocessing,
+        path=path, predictor=predictor_of(model.to(device), card.preprocessing, device), preprocessing=card.preprocessing,
         classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
     )  # fmt: skip
 

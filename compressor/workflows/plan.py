@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from compressor.benchmarking import host
-from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.data.load import load_dataset, modality_of
 from compressor.data.loaders import worker_count
-from compressor.display import surroundings
-from compressor.distillation import acquire, chain, mixture
-from compressor.distillation.accelerator import accelerator
+from compressor.distillation import acquire, mixture
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
 from compressor.distillation.config import StageConfig
-from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
-from compressor.distillation.sources import TableTeacher, frozen
 from compressor.errors import UsageError, did_you_mean
-from compressor.models import cost
-from compressor.models.family import family_of, resolve
-from compressor.objectives.objective import STORABLE, active, needs, without_teacher
-from compressor.options import Settings, options
-from compressor.packages import require
+from compressor.evaluation.shift import damages_of
+from compressor.models.family import resolve
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
-from compressor.reporting import screen
-from compressor.reporting.screen import Block, Shown
-from compressor.seeds import leaves_no_trace
-from compressor.workflows.choose import choose
 from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
@@ -68,64 +54,15 @@ class Plan:
         return next((s for s in self.stages if s.role == role), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanResult(Shown):
-    """What a run would be and cost."""
-
-    document: Estimate
-
-    def blocks(self) -> list[Block]:
-        """The stages and the estimate."""
-        return screen.plan(self.document)
-
-
-@leaves_no_trace
-def plan(
-    *,
-    teacher: str | Path | None = None,
-    student: str | None = None,
-    data: str | Path | None = None,
-    recipe: Recipe | str | Path | None = None,
-    unlabeled: str | Path | None = None,
-    assistants: str | Sequence[str] | None = None,
-    baseline: bool | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    image_size: int | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    views: int | str | None = None,
-    cache_limit: float | None = None,
-    seeds: int | None = None,
-    device: str = "auto",
-    settings: Settings | None = None,
-    resume: str | Path | None = None,
-    progress: Progress | None = None,
-) -> PlanResult:
-    """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
-
-    Raises:
-        UsageError, RecipeError, DataError: as `distill`.
-    """
-    require(*NEEDED)
-    progress = progress or surroundings()
-    given = options(
-        teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
-        epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds,
-    )  # fmt: skip
-    chosen, _ = choose(recipe, given, settings, resume)
-    own = accelerator(device)
-    return PlanResult(document=estimate(make_plan(chosen, progress), own, progress))
-
-
 def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     """Resolves names and everything `auto`, and reads the data.
 
     Raises:
-        UsageError: an unknown model, an override for nobody, or data that can't be trained on.
+        UsageError: an unknown model, an override for nobody, data that can't be trained on, or damages that none are known of.
     """
     kind = modality_of(recipe.data.source)
+    if recipe.evaluation.shift:
+        damages_of(kind)  # said before hours of training, not after
     members = named_teachers(recipe.teacher.model, kind, progress)
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if recipe.assistants == "none" else recipe.assistants
@@ -248,71 +185,3 @@ def begin(planned: Plan, stage: Stage, seed: int, device: torch.device, members:
         return acquire.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
     init = "auto" if stage.role == "assistant" else recipe.student.init
     return acquire.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
-
-
-def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
-    """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
-    stages: list[EstimatedStage] = []
-    teacher, members = None, list[Start]()
-    with progress.bar("measuring a few steps", len(planned.stages)) as bar:
-        for stage in planned.stages:
-            bar.advance(note=stage.model)
-            if stage.role == "teacher" and members:
-                first = mixture.planned(members)
-            else:
-                first = begin(planned, stage, stage.seeds[0], device.device)
-            members += [first] if stage.role == "member" else []
-            own = teacher if stage.role in ("assistant", "student") else None
-            seconds = 0.0
-            if first.training != "none":
-                seconds = chain.stage_seconds(
-                    first, planned.dataset.with_unlabeled() if own else planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0],
-                    teacher=own, accelerator=device,
-                )  # fmt: skip
-            params, macs = cost.known(first.model, family_of(first.model).example(first.preprocessing, 1))
-            terms = stage.config.objective if own else without_teacher(stage.config.objective)
-            reads = needs(terms)
-            stages.append(EstimatedStage.model_validate({
-                "role": stage.role,
-                "model": first.architecture.name,
-                "weights": first.origin if first.training != "none" else f"{first.origin}, used as it is",
-                "stem": first.architecture.described().get("stem", "keep"),
-                "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
-                "reads": sorted(reads),
-                "teacher_is": _teacher_is(stage, reads),
-                "params": params,
-                "macs": macs,
-                "epochs": stage.epochs if first.training != "none" else 0,
-                "seeds": len(stage.seeds),
-                "seconds": seconds * len(stage.seeds),
-            }))  # fmt: skip
-            if stage.role in ("teacher", "assistant"):
-                teacher = frozen(first.model, first.preprocessing)
-                if isinstance(teacher, TableTeacher):
-                    teacher.of(planned.dataset)
-            shown = first.preprocessing.shown
-    # Weights of every stage and seed, the shipped copy, and the two exported graphs.
-    megabytes = sum(4 * (s.params or 0) * s.seeds for s in stages) / 1e6
-    student = next(s.params or 0 for s in stages if s.role == "student")
-    megabytes += 4 * ((stages[0].params or 0) + 2 * student) / 1e6
-    splits = planned.dataset.splits
-    counts = {name: len(splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return Estimate(
-        dataset=EstimatedData(
-            name=planned.dataset.name,
-            classes=planned.dataset.classes,
-            **counts,
-            input=shown,
-        ),
-        stages=stages,
-        seconds=sum(s.seconds for s in stages),
-        memory_mb=peak_rss_mb(),
-        disk_mb=megabytes,
-    )
-
-
-def _teacher_is(stage: Stage, reads: set[str]) -> str:
-    """`stored`: asked once, then gone from memory; `live`: asked in every step."""
-    if not reads:
-        return "–"
-    return "stored" if stage.config.targets.store and not reads - STORABLE else "live"

@@ -168,6 +168,9 @@ class Table:
     def resized(self, dataset: Dataset, size: int) -> Setup:
         raise UsageError("teacher.image_size: a table has no size")
 
+    def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
+        return 0
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         sample, number = item
         rng = np.random.default_rng(derive_seed(dataset.seed, dataset.ids[sample], number))

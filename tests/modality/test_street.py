@@ -233,10 +233,12 @@ def test_evaluate_takes_another_table(run: Path, tmp_path: Path) -> None:
     assert (found["data"], found["split"]) == ("other", "all")
 
 
-def test_shift_is_refused_where_nobody_has_defined_a_damage(run: Path) -> None:
-    result = compress("evaluate", run / "student.onnx", "--shift")
-    assert result.exit_code == 2
-    assert "no damages are known for data of modality table" in result.output
+def test_shift_is_refused_where_nobody_has_defined_a_damage(run: Path, tmp_path: Path) -> None:
+    other = write_table(tmp_path / "other.table.csv")
+    for verb, *what in (("evaluate", run / "student.onnx"), ("distill", "--data", other)):  # before it trains
+        result = compress(verb, *what, "--shift")
+        assert result.exit_code == 2
+        assert "no damages are known for data of modality table" in result.output
 
 
 def test_predict_answers_each_line_of_a_file(run: Path, tmp_path: Path) -> None:

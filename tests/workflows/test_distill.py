@@ -131,14 +131,19 @@ def test_a_stopped_run_resumes_without_repeating_a_finished_stage(
 
 @pytest.mark.usefixtures("quick", "workdir")
 def test_a_chain_with_an_assistant_and_several_seeds_on_a_folder_of_photos(photos: Path) -> None:
+    rows = "".join(f"{p.relative_to(photos)},{'even' if int(p.stem) % 2 else 'odd'}\n" for p in photos.rglob("*.png"))
+    (photos / "metadata.csv").write_text("file,parity\n" + rows)
     distill("--teacher", "test_resnet", "--assistants", "test_efficientnet", "--seeds", "2", "--data", str(photos),
-            "--image-size", "32", "--name", "chain", "--json")  # fmt: skip
+            "--image-size", "32", "--name", "chain", "--json", "--shift")  # fmt: skip
     report = json.loads(Path("runs/chain/report.json").read_text())
     assert [(m["role"], m["seed"]) for m in report["models"]] == [
         ("teacher", 0), ("assistant", 0), ("student", 0), ("student", 1), ("baseline", 0), ("baseline", 1),
     ]  # fmt: skip
     assert report["help"]["seeds"] == [0, 1]
     assert report["shipped_seed"] in (0, 1)
+    assert [(one["column"], one["pooled"]) for one in report["slices"]] == [("parity", ["even", "odd"])]
+    assert set(report["shift"]["mean"]["top1"]) == {"teacher", "student", "baseline"}
+    assert yaml.safe_load(Path("runs/chain/recipe.yaml").read_text())["evaluation"] == {"shift": True}
 
 
 def test_seeds_are_as_many_as_the_data_suggest_unless_they_are_given(photos: Path) -> None:
@@ -233,6 +238,27 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing() -> None:
     assert plan["memory_mb"] > 100
     assert "Nothing was trained" in result.stderr
     assert not Path("runs").exists()
+
+
+def test_a_dry_run_says_what_the_stores_take_and_what_has_no_room(photos: Path) -> None:
+    def estimate(*more: str) -> dict[str, Any]:
+        result = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--data", photos,
+                          "--image-size", "32", "--dry-run", "--json", "--set", "teacher.epochs=1",
+                          "--set", "stage.epochs=3", *more)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    found = estimate()
+    samples, channels = found["dataset"]["train"], 96  # timm: test_resnet's num_features
+    assert found["targets_mb"] == pytest.approx(3 * samples * (3 + channels) * 2 / 1e6)  # views, logits, float16
+    assert found["decoded_mb"] == pytest.approx(samples * 40 * 40 * 3 / 1e6)
+    assert (found["notes"], found["stages"][1]["teacher_is"]) == ([], "stored")
+    kept = 0.4 * found["targets_mb"] / 1000
+    tight = estimate("--cache-limit", str(kept), "--set", "data.decoded_limit=1e-9")
+    assert (tight["targets_mb"], tight["decoded_mb"], tight["stages"][1]["teacher_is"]) == (0, 0, "live")
+    assert "so it is asked in every step; 1 view(s) would fit (stage.targets.views)" in tight["notes"][0]
+    assert "so they are decoded in every epoch" in tight["notes"][1]
 
 
 def test_evaluate_and_predict_agree_with_the_report(run: Path, tmp_path: Path) -> None:

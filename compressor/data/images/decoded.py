@@ -53,6 +53,18 @@ def with_decoded(dataset: Dataset, size: int, progress: Progress) -> Dataset:
     return replace(dataset, setup=replace(setup, stored=read, stored_side=side))
 
 
+def decoded_bytes(dataset: Dataset, size: int) -> int:
+    """About what `with_decoded` would keep on disk, from the sizes of 64 of the images; 0 where it keeps nothing."""
+    setup: ImageSetup = dataset.setup
+    if setup.in_memory or not dataset.config.decoded:
+        return 0
+    indices = dataset.with_unlabeled().splits["train"]
+    side = round(size * MARGIN)
+    images: list[Image.Image] = [dataset.read(int(i)) for i in indices[:: max(1, len(indices) // 64)]]
+    pixels = [w * h * min(1.0, side / min(w, h)) ** 2 for w, h in (image.size for image in images)]
+    return round(3 * sum(pixels) / len(pixels) * len(indices))
+
+
 def decode_once(
     read: Callable[[int], Image.Image],
     indices: NDArray[np.int64],

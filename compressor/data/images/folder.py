@@ -15,6 +15,7 @@ from compressor.artifact.images import SUFFIXES, images_in, open_image
 from compressor.artifact.metadata import showable
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
+from compressor.data.groups import read_groups
 from compressor.data.images.setup import settle
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
@@ -34,7 +35,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
 
     Raises:
         DataError: no such folder, no class folders, an empty class folder, fewer than two classes,
-            splits whose classes differ, or more unreadable images than `data.max_unreadable`.
+            splits whose classes differ, more unreadable images than `data.max_unreadable`, or a damaged metadata.csv.
     """
     root = Path(config.source).expanduser()
     if not root.is_dir():
@@ -52,8 +53,10 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
                 ids.append(path.relative_to(root).as_posix())
                 labels.append(label)
                 owner.append(name)
+    groups, remarks = read_groups(root, ids, [f.relative_to(root).as_posix() for f in layout.values() if f != root])
     content, bad = _inspect(root, ids, progress)
     _judge(bad, ids, config)
+    groups = {name: [v for i, v in zip(ids, values, strict=True) if i not in bad] for name, values in groups.items()}
     keep = np.array([i not in bad for i in ids])
     ids = [i for i in ids if i not in bad]
     names = np.array(owner)[keep]
@@ -74,7 +77,8 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
         read=read,
         content=content,
         fixed=fixed,
-        notes=notes,
+        notes=notes + remarks,
+        groups=groups,
         unreadable=sorted(bad),
         setup=settle(config, size=_image_size(paths), augment=AugmentConfig()),
     )

@@ -15,7 +15,7 @@ from compressor.artifact.images import ImagePreprocessing
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset, Source
-from compressor.data.images.decoded import with_decoded
+from compressor.data.images.decoded import decoded_bytes, with_decoded
 from compressor.data.images.digits import read_digits
 from compressor.data.images.folder import read_folder
 from compressor.data.images.setup import ImageSetup
@@ -65,8 +65,11 @@ class Images:
 
     def prepared(self, dataset: Dataset, teacher: Preprocessing | None, progress: Progress) -> Dataset:
         """With the decoded store behind its views, at the size of the larger model."""
-        sizes = [dataset.setup.size, *([teacher.size] if isinstance(teacher, ImagePreprocessing) else [])]
-        return with_decoded(dataset, max(sizes), progress)
+        return with_decoded(dataset, _largest(dataset, teacher), progress)
+
+    def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
+        """The decoded store's."""
+        return decoded_bytes(dataset, _largest(dataset, teacher))
 
     def resized(self, dataset: Dataset, size: int) -> ImageSetup:
         """The same views, rendered larger or smaller."""
@@ -119,6 +122,12 @@ class Images:
             image.thumbnail((EXHIBIT_SIDE, EXHIBIT_SIDE), Image.Resampling.LANCZOS)
             image.save(path, quality=82, optimize=True)
         return {"image": path.name}
+
+
+def _largest(dataset: Dataset, teacher: Preprocessing | None) -> int:
+    """The larger model's input, pixels."""
+    setup: ImageSetup = dataset.setup
+    return max([setup.size, *([teacher.size] if isinstance(teacher, ImagePreprocessing) else [])])
 
 
 IMAGES = Images()
