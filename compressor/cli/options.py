@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
-Teacher = Annotated[str | None, typer.Option(help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b.")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b."
+    ),
+]
 Student = Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")]
 Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
 RecipeFile = Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")]
