@@ -40,12 +40,12 @@ def damaged(
 
 
 def under_shift(
-    models: dict[str, tuple[Predictor, Preprocessing]], dataset: Dataset, split: str, progress: Progress
+    models: dict[str, tuple[Predictor, Preprocessing, float | None]], dataset: Dataset, split: str, progress: Progress
 ) -> list[ShiftRow]:
     """Every model's figures on the split as it is and under each damage: one row per kind and strength.
 
     Args:
-        models: role → (predictor, how things reach it); with a `teacher` among them, the others'
+        models: role → (predictor, how things reach it, its calibration temperature); with a `teacher` among them, the others'
             copied mistakes are counted.
 
     Returns:
@@ -63,17 +63,20 @@ def under_shift(
     with progress.bar("shift", len(rungs) * len(models)) as bar:
         for kind, strength in rungs:
             seen: dict[str, Predictions] = {}
-            for role, (predictor, preprocessing) in models.items():
+            for role, (predictor, preprocessing, _) in models.items():
                 batches: Batches = dataset.inputs(split, preprocessing, 64)
                 batches = damaged(batches, dataset, kind, strength, damages[kind]) if strength else batches
                 seen[role] = predict(predictor, dataset, split, preprocessing, batches=batches)
                 bar.advance(note=f"{kind} {strength or ''} · {role}")
             teacher = seen.get("teacher")
-            found = {role: _figures(own, teacher if role != "teacher" else None) for role, own in seen.items()}
+            found = {
+                role: _figures(own, models[role][2], teacher if role != "teacher" else None)
+                for role, own in seen.items()
+            }
             rows.append(ShiftRow(kind=kind, strength=strength, models=found))
     return rows
 
 
-def _figures(own: Predictions, teacher: Predictions | None) -> ShiftFigures:
+def _figures(own: Predictions, temperature: float | None, teacher: Predictions | None) -> ShiftFigures:
     copied = copied_mistakes(own, teacher) if teacher else None
-    return ShiftFigures(**vars(figures(own)), copied_mistakes=copied)
+    return ShiftFigures(**vars(figures(own, temperature)), copied_mistakes=copied)

@@ -67,7 +67,8 @@ def _collect(run: RunFolder, dataset: Dataset) -> None:
     teacher, student = run.teacher(), run.shipped()
     if teacher and student:
         seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
-        examples.collect(run, dataset, *seen)
+        temperatures = (run.stage_note(teacher).temperature or 1.0, run.stage_note(student).temperature or 1.0)
+        examples.collect(run, dataset, *seen, temperatures)
 
 
 def build(run: RunFolder) -> Report:
@@ -122,7 +123,7 @@ def _read(run: RunFolder, folder: Path) -> Stage:
 
 def _model(stage: Stage, teacher: Stage | None) -> Model:
     note, own = stage.note, stage.predictions
-    seen = figures(own, note.temperature or 1.0)
+    seen = figures(own, note.temperature)
     other = teacher.predictions if teacher and note.role != "teacher" else None
     if other is not None and not np.array_equal(other.ids, own.ids):
         other = None
@@ -138,6 +139,7 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         nll=seen.nll,
         ece=seen.ece,
         temperature=note.temperature,
+        nll_calibrated=seen.nll_calibrated,
         ece_calibrated=seen.ece_calibrated,
         balanced_accuracy=seen.balanced_accuracy,
         teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,

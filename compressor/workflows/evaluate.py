@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressor import runfolder
+from compressor.artifact.metadata import TemperatureOf
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
@@ -38,6 +39,7 @@ class Subject:
     preprocessing: Preprocessing
     classes: list[str]
     temperature: float | None
+    temperature_of: TemperatureOf | None
     trained_on: dict[str, Any] | None
 
 
@@ -89,13 +91,14 @@ def evaluate(
     own = figures(seen, subject.temperature)
     classes = dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
-        model=str(model), data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes
-    )
+        model=str(model), data=dataset.name, split=split, temperature_of=subject.temperature_of,
+        **own.model_dump(exclude={"per_class"}), per_class=classes,
+    )  # fmt: skip
     if shift:
         several = {role: _subject(stage, provider, progress) for role, stage in _roles(path).items()} or {
             "model": subject
         }
-        models = {role: (own.predictor, own.preprocessing) for role, own in several.items()}
+        models = {role: (own.predictor, own.preprocessing, own.temperature) for role, own in several.items()}
         found = found.model_copy(update={"shift": under_shift(models, dataset, split, progress)})
     return EvaluateResult(document=found)
 
@@ -108,7 +111,7 @@ def _subject(path: Path, provider: str, progress: Progress) -> Subject:
         return Subject(
             path=path, predictor=artifact.logits,
             preprocessing=about.preprocessing, classes=about.classes, temperature=about.temperature,
-            trained_on=about.dataset,
+            temperature_of=about.temperature_of, trained_on=about.dataset,
         )  # fmt: skip
     require("torch", "timm", "safetensors")
     from compressor.evaluation.torch_predictor import predictor_of
@@ -117,7 +120,8 @@ def _subject(path: Path, provider: str, progress: Progress) -> Subject:
     model, card = checkpoint.load(path)
     return Subject(
         path=path, predictor=predictor_of(model, card.preprocessing), preprocessing=card.preprocessing,
-        classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
+        classes=card.classes, temperature=card.temperature,
+        temperature_of="model" if card.temperature else None, trained_on=card.dataset,
     )  # fmt: skip
 
 
