@@ -12,13 +12,16 @@ import onnxruntime
 import pytest
 
 from compressor.artifact import session
+from compressor.artifact.preprocessing import Inputs
 from compressor.data.config import DataConfig
+from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import predict_artifact
 from compressor.exporting import export as exporting
 from compressor.exporting.config import ExportConfig
 from compressor.models import checkpoint
+from compressor.models.checkpoint import Card
 from compressor.progress import Silent
 from compressor.quantization.config import Int8Config
 from compressor.quantization.ladder import Job, climb
@@ -51,6 +54,10 @@ def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) ->
     assert [(i.type, i.shape[1:]) for i in opened.get_inputs()] == [("tensor(uint8)", [32, 32, 3])]
     noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(opened.run(None, {opened.get_inputs()[0].name: noise})[0].sum(axis=1), 1, rtol=1e-5)
+    pixels = session.load(path)
+    inputs = {"pixels": noise}
+    logits = session.load(run / "student.onnx").logits(inputs)
+    np.testing.assert_allclose(pixels.run(pixels.feed(inputs)), session.softmax(logits, 1.5), rtol=1e-3, atol=1e-6)
     described = session.load(path).metadata
     assert (described.input, described.output) == ("uint8", "probabilities")
     images = fill(tmp_path / "photos", count=2)
@@ -63,7 +70,7 @@ def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) ->
         )
     found = [json.loads(compress("evaluate", file, "--data", "digits", "--split", "validation", "--json").stdout)
              for file in (run / "student.onnx", path)]  # fmt: skip
-    for key in ("top1", "nll", "ece", "ece_calibrated"):
+    for key in ("top1", "nll", "ece", "nll_calibrated", "ece_calibrated", "temperature"):
         assert found[0][key] == pytest.approx(found[1][key], rel=1e-3)
     timed = compress("benchmark", path, "--processes", "1", "--samples", "10", "--json")
     assert timed.exit_code == 0, timed.output
@@ -87,6 +94,12 @@ def test_a_temperature_far_from_one_changes_no_answer(run: Path, tmp_path: Path,
         assert nll[1] == pytest.approx(nll[0], rel=1e-3)
 
 
+def dataset_inputs(dataset: Dataset, card: Card) -> Inputs:
+    """The whole validation split in one batch."""
+    ((_, inputs),) = dataset.inputs("validation", card.preprocessing, len(dataset.splits["validation"]))
+    return inputs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", ["dynamic", 4])
 def test_pixels_in_every_precision(tempered: Path, tmp_path: Path, batch: Any) -> None:
@@ -106,4 +119,12 @@ def test_pixels_in_every_precision(tempered: Path, tmp_path: Path, batch: Any) -
     top1 = {p: metrics.top_k(s.labels, s.logits, 1) for p, s in seen.items()}
     assert abs(top1["fp16"] - top1["fp32"]) <= 0.01
     assert top1["int8"] >= top1["fp32"] - 0.06
-    assert session.load(paths["int8"]).inputs[0].type == "tensor(uint8)"
+    int8 = session.load(paths["int8"])
+    assert int8.inputs[0].type == "tensor(uint8)"
+    assert int8.metadata.temperature_of == "file"
+    assert session.load(paths["fp16"]).metadata.temperature_of == "model"
+    # What the graph gives needs no further temperature: its own is inside.
+    if batch != "dynamic":
+        return
+    given = np.log(np.maximum(int8.run(int8.feed(dataset_inputs(dataset, card))), session.TINY))
+    assert metrics.calibration_temperature(seen["int8"].labels, given) == pytest.approx(1, abs=0.01)
