@@ -94,7 +94,7 @@ class Int8(Document):
     validation_top1: float | None = None
     """Of the kept file."""
     temperature: float | None = None
-    """Calibration temperature of the kept file, fitted to its own logits on validation."""
+    """Calibration temperature in the kept file; its own, unless its graph could not take that."""
     speed: Speed | None = None
     """Of the kept file; null where it was not timed."""
     qat_epochs: int | None = None

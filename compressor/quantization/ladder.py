@@ -126,6 +126,7 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
         seen = check(job.reference, made, job.inputs, job.batches, fused=runs_here(types.target))
         # Only now: at another temperature, logarithms of probabilities differ by a constant per row.
         described = _tempered(climbing, made, chosen)
+        about["temperature"] = described.temperature  # the model's, where it could not be changed inside the graph
         write_metadata(made, described.model_copy(update={"parity": seen.as_dict(), "int8": about}))
         with replacing(path) as temporary:
             shutil.copyfile(made, temporary)
@@ -317,7 +318,6 @@ def _about(climbing: _Climb, chosen: Rung | None) -> dict[str, Any]:
             "float_nodes": len(chosen.float_nodes),
             "only_weighted": chosen.only_weighted,
             "validation_top1": chosen.top1,
-            "temperature": chosen.temperature,
             "speed": chosen.speed and chosen.speed.as_dict(),
         }
     return about

@@ -66,9 +66,9 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
 def _collect(run: RunFolder, dataset: Dataset) -> None:
     teacher, student = run.teacher(), run.shipped()
     if teacher and student:
-        seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
+        taught, seen = (Predictions.load(folder / "predictions.npz") for folder in (teacher, student))
         temperatures = (run.stage_note(teacher).temperature or 1.0, run.stage_note(student).temperature or 1.0)
-        examples.collect(run, dataset, *seen, temperatures)
+        examples.collect(run, dataset, taught, seen, temperatures)
 
 
 def build(run: RunFolder) -> Report:
