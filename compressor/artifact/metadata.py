@@ -13,6 +13,9 @@ from compressor.modalities import DEFAULT
 
 KEY = "compressor"
 
+TemperatureOf = Literal["model", "file"]
+"""Whose validation logits a temperature was fitted to: the PyTorch model's, or the exported file's own."""
+
 LONGEST = 8_000_000
 """Characters of metadata: 100,000 class names of 80."""
 
@@ -44,6 +47,8 @@ class Metadata(BaseModel):
     """Fingerprint of the resolved recipe."""
     temperature: float | None = Field(default=None, gt=0, le=1e4)
     """Calibration temperature fitted on validation; softmax(logits / temperature) is calibrated."""
+    temperature_of: TemperatureOf | None = None
+    """Whose validation logits it was fitted to; an int8 file's logits are not the model's. None in older files: `model`."""
     top1: float | None = None
     """Test accuracy of the PyTorch model, a fraction."""
     parity: dict[str, Any] | None = None

@@ -54,6 +54,7 @@ def measured(own: Predictions, classes: list[str], temperature: float | None, da
         top5=found.top5,
         nll=found.nll,
         ece=found.ece,
+        nll_calibrated=found.nll_calibrated,
         ece_calibrated=found.ece_calibrated,
         worst=[WorstClass.model_validate({"class": name, "top1": value}) for value, name in ranked[:WORST]],
         right=pack(right(own)),

@@ -182,11 +182,13 @@ class Accuracy(Document):
     top5: float
     """Share of samples whose class is among the first five."""
     nll: float | None
-    """Negative log-likelihood, nats."""
+    """Raw negative log-likelihood, at temperature 1; nats."""
     ece: float | None
-    """Expected calibration error, 15 bins."""
+    """Raw expected calibration error, at temperature 1; 15 bins."""
+    nll_calibrated: float | None = None
+    """Of the probabilities that ship: at the file's calibration temperature; null without one."""
     ece_calibrated: float | None = None
-    """At the file's calibration temperature; null without one."""
+    """Of the probabilities that ship: at the file's calibration temperature; null without one."""
     worst: list[WorstClass] = []
     """The classes it knows least, the worst first."""
     right: str

@@ -22,7 +22,7 @@ def predict(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Labels and probabilities for files, from the ONNX file alone.
+    """Labels and calibrated probabilities for files, from the ONNX file alone.
 
     Examples:
 

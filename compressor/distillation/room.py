@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compressor.data.dataset import Dataset
 from compressor.distillation import targets
-from compressor.distillation.chain import Start
+from compressor.distillation.acquire import Start
 from compressor.distillation.config import StageConfig
 from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.objectives.objective import STORABLE, dense, needs

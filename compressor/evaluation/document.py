@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from compressor.artifact.metadata import TemperatureOf
 from compressor.document import Document
 
 
@@ -17,11 +18,15 @@ class Figures(Document):
     top5: float
     """Share of samples whose class is among the first five."""
     nll: float | None
-    """Nats."""
+    """Raw, at temperature 1; nats."""
     ece: float | None
-    """Expected calibration error, 15 bins."""
+    """Raw expected calibration error, at temperature 1; 15 bins."""
+    nll_calibrated: float | None = None
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
     ece_calibrated: float | None
-    """The same at the calibration temperature; null without one."""
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
+    temperature: float | None = None
+    """The calibration temperature."""
     balanced_accuracy: float | None
     """Mean of the classes' accuracies."""
     per_class: list[float | None]
@@ -179,11 +184,17 @@ class Evaluation(Document):
     top5: float
     """Share of samples whose class is among the first five."""
     nll: float | None
-    """Negative log-likelihood, nats."""
+    """Raw negative log-likelihood, at temperature 1; nats."""
     ece: float | None
-    """Expected calibration error, 15 bins."""
+    """Raw expected calibration error, at temperature 1; 15 bins."""
+    nll_calibrated: float | None = None
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
     ece_calibrated: float | None
-    """The same at the calibration temperature; null without one."""
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
+    temperature: float | None = None
+    """The calibration temperature; softmax(logits / temperature) are the probabilities that ship."""
+    temperature_of: TemperatureOf | None = None
+    """Whose validation logits it was fitted to; null where the file does not say."""
     balanced_accuracy: float | None
     """Mean of the classes' accuracies."""
     per_class: dict[str, float | None]

@@ -11,7 +11,7 @@ from compressor.evaluation.predictions import Predictions
 
 
 def figures(own: Predictions, temperature: float | None = None) -> Figures:
-    """All figures of one model; `ece_calibrated` where the temperature is known."""
+    """All figures of one model; `nll` and `ece` are raw, the calibrated ones are there where the temperature is known."""
     labels, logits = own.labels, own.logits
     return Figures(
         samples=len(labels),
@@ -19,7 +19,9 @@ def figures(own: Predictions, temperature: float | None = None) -> Figures:
         top5=metrics.top_k(labels, logits, 5),
         nll=metrics.nll(labels, logits),
         ece=metrics.ece(labels, logits),
+        nll_calibrated=metrics.nll(labels, logits, temperature=temperature) if temperature else None,
         ece_calibrated=metrics.ece(labels, logits, temperature=temperature) if temperature else None,
+        temperature=temperature,
         balanced_accuracy=metrics.balanced_accuracy(labels, logits),
         per_class=metrics.per_class(labels, logits, logits.shape[1]),
     )

@@ -50,13 +50,13 @@ def damages_of(modality: str) -> dict[str, Damage]:
 
 
 def under_shift(
-    models: dict[str, tuple[Predictor, Preprocessing]], dataset: Dataset, split: str, progress: Progress
+    models: dict[str, tuple[Predictor, Preprocessing, float | None]], dataset: Dataset, split: str, progress: Progress
 ) -> Shift:
     """Every model's figures on the split as it is and under each damage: one row per kind and strength, and the mean.
 
     Args:
-        models: role → (predictor, how things reach it); with a `teacher` among them, the others'
-            copied mistakes are counted; with `student` and `baseline`, the help under damage.
+        models: role → (predictor, how things reach it, its calibration temperature); with a `teacher` among them,
+            the others' copied mistakes are counted; with `student` and `baseline`, the help under damage.
 
     Returns:
         one row for the split as it is (`none`), then one per kind and strength; the mean is over the latter.
@@ -71,7 +71,7 @@ def under_shift(
     with progress.bar("shift", len(rungs) * len(models)) as bar:
         for kind, strength in rungs:
             seen: dict[str, Predictions] = {}
-            for role, (predictor, preprocessing) in models.items():
+            for role, (predictor, preprocessing, _) in models.items():
                 batches: Batches = dataset.inputs(split, preprocessing, 64)
                 batches = damaged(batches, dataset, kind, strength, damages[kind]) if strength else batches
                 seen[role] = predict(predictor, dataset, split, preprocessing, batches=batches)
@@ -79,7 +79,10 @@ def under_shift(
                     rights[role].append(right(seen[role]))
                 bar.advance(note=f"{kind} {strength or ''} · {role}")
             teacher = seen.get("teacher")
-            found = {role: _figures(own, teacher if role != "teacher" else None) for role, own in seen.items()}
+            found = {
+                role: _figures(own, models[role][2], teacher if role != "teacher" else None)
+                for role, own in seen.items()
+            }
             rows.append(ShiftRow(kind=kind, strength=strength, models=found))
     return Shift(rows=rows, mean=_mean({role: np.mean(own, axis=0) for role, own in rights.items()}))
 
@@ -96,6 +99,6 @@ def _mean(shares: dict[str, NDArray[np.float64]]) -> ShiftMean:
     return mean.model_copy(update={"top1_gain": gain["mean"], "low": gain["low"], "high": gain["high"]})
 
 
-def _figures(own: Predictions, teacher: Predictions | None) -> ShiftFigures:
+def _figures(own: Predictions, temperature: float | None, teacher: Predictions | None) -> ShiftFigures:
     copied = copied_mistakes(own, teacher) if teacher else None
-    return ShiftFigures(**vars(figures(own)), copied_mistakes=copied)
+    return ShiftFigures(**vars(figures(own, temperature)), copied_mistakes=copied)

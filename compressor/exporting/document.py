@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from compressor.artifact.metadata import TemperatureOf
 from compressor.document import Document
 
 
@@ -40,7 +41,17 @@ class ExportEntry(Document):
     """Of the file."""
     top1: float | None = None
     """On test, by the file itself."""
+    nll: float | None = None
+    """On test, raw; nats."""
     ece: float | None = None
-    """On test."""
+    """On test, raw, at temperature 1."""
+    nll_calibrated: float | None = None
+    """On test, of the probabilities that ship: at the file's calibration temperature."""
+    ece_calibrated: float | None = None
+    """On test, of the probabilities that ship: at the file's calibration temperature."""
+    temperature: float | None = None
+    """The calibration temperature in its metadata."""
+    temperature_of: TemperatureOf | None = None
+    """Whose validation logits it was fitted to: `model` (the PyTorch model's) or `file` (its own, as int8's)."""
     parity: Parity | None = None
     """How closely it reproduces the PyTorch model."""

@@ -152,6 +152,7 @@ def describe(card: Card, *, precision: str, recipe: str | None, uint8_input: boo
         dataset=card.dataset,
         recipe=recipe,
         temperature=card.temperature,
+        temperature_of="model" if card.temperature else None,
         top1=card.top1,
         macs=card.macs,
         params=card.params,

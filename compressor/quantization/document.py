@@ -56,6 +56,8 @@ class Rung(Document):
     """Relative error of the logits on validation: mean square of the difference over mean square."""
     within: bool
     """Whether the drop is within `max_drop`."""
+    temperature: float | None = None
+    """Calibration temperature of its own logits on validation."""
     speed: Speed | None = None
     """Null where it was not measured."""
 
@@ -91,6 +93,8 @@ class Int8(Document):
     """Whether all but convolutions and matrix products stayed float."""
     validation_top1: float | None = None
     """Of the kept file."""
+    temperature: float | None = None
+    """Calibration temperature in the kept file; its own, unless its graph could not take that."""
     speed: Speed | None = None
     """Of the kept file; null where it was not timed."""
     qat_epochs: int | None = None

@@ -34,6 +34,7 @@ from compressor.quantization.document import Int8, Rung, Speed
 from compressor.quantization.graph import WEIGHTED
 from compressor.quantization.quantize import candidates, operators, quantize
 from compressor.quantization.rewrites import prepare
+from compressor.quantization.temper import retemper
 
 SAME_SIZE = 0.01
 """Files whose sizes differ by less than this share count as equally small: then the closer one to fp32 is taken."""
@@ -123,7 +124,10 @@ def climb(job: Job, path: Path, config: Int8Config, progress: Progress) -> Outco
             return Outcome(chosen=None, reason=reason, rungs=tuple(climbing.rungs), about=about)
         made = climbing.path(chosen)
         seen = check(job.reference, made, job.inputs, job.batches, fused=runs_here(types.target))
-        write_metadata(made, _described(climbing, about, seen))
+        # Only now: at another temperature, logarithms of probabilities differ by a constant per row.
+        described = _tempered(climbing, made, chosen)
+        about["temperature"] = described.temperature  # the model's, where it could not be changed inside the graph
+        write_metadata(made, described.model_copy(update={"parity": seen.as_dict(), "int8": about}))
         with replacing(path) as temporary:
             shutil.copyfile(made, temporary)
     return Outcome(chosen=chosen, reason=reason, rungs=tuple(climbing.rungs), about=about, parity=seen)
@@ -245,6 +249,7 @@ def _try(
             "drop": drop,
             "error": error if np.isfinite(error) else 1e9,
             "within": drop <= climbing.config.max_drop + 1e-9,
+            "temperature": metrics.calibration_temperature(seen.labels, seen.logits),
         }
     )
     climbing.rungs.append(rung)
@@ -318,5 +323,14 @@ def _about(climbing: _Climb, chosen: Rung | None) -> dict[str, Any]:
     return about
 
 
-def _described(climbing: _Climb, about: dict[str, Any], seen: Parity) -> Metadata:
-    return climbing.metadata.model_copy(update={"precision": "int8", "parity": seen.as_dict(), "int8": about})
+def _tempered(climbing: _Climb, made: Path, chosen: Rung) -> Metadata:
+    """What the kept file says of itself, at its own temperature: integers change logits, so their calibration, too."""
+    own = climbing.metadata.model_copy(update={"precision": "int8"})
+    if chosen.temperature is None:
+        return own
+    if own.output == "probabilities":
+        model = onnx.load(made)
+        if not retemper(model, chosen.temperature):
+            return own
+        onnx.save(model, made)
+    return own.model_copy(update={"temperature": chosen.temperature, "temperature_of": "file"})

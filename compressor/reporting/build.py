@@ -68,8 +68,9 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
 def _collect(run: RunFolder, dataset: Dataset) -> None:
     teacher, student = run.teacher(), run.shipped()
     if teacher and student:
-        seen = [Predictions.load(folder / "predictions.npz") for folder in (teacher, student)]
-        examples.collect(run, dataset, *seen)
+        taught, seen = (Predictions.load(folder / "predictions.npz") for folder in (teacher, student))
+        temperatures = (run.stage_note(teacher).temperature or 1.0, run.stage_note(student).temperature or 1.0)
+        examples.collect(run, dataset, taught, seen, temperatures)
     if student and dataset.groups:
         ids = [str(i) for i in Predictions.load(student / "predictions.npz").ids]
         write_json(run.groups, SampleGroups(ids=ids, columns=dataset.row_groups(ids)))
@@ -130,7 +131,7 @@ def _read(run: RunFolder, folder: Path) -> Stage:
 def _model(stage: Stage, teacher: Stage | None) -> Model:
     note, own = stage.note, stage.predictions
     # A table of probabilities may have no test samples.
-    seen = figures(own, note.temperature or 1.0).model_dump() if len(own.labels) else {}
+    seen = figures(own, note.temperature).model_dump() if len(own.labels) else {}
     other = teacher.predictions if teacher and note.role != "teacher" else None
     if other is not None and not np.array_equal(other.ids, own.ids):
         other = None
@@ -147,6 +148,7 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         ece=seen.get("ece"),
         temperature=note.temperature,
         calibration=note.calibration,
+        nll_calibrated=seen.get("nll_calibrated"),
         ece_calibrated=seen.get("ece_calibrated"),
         balanced_accuracy=seen.get("balanced_accuracy"),
         teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,

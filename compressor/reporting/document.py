@@ -51,15 +51,17 @@ class Model(Document):
     top5: float | None
     """Share of samples whose class is among the first five."""
     nll: float | None
-    """Nats."""
+    """Raw, at temperature 1; nats."""
     ece: float | None
-    """Expected calibration error, 15 bins."""
+    """Raw expected calibration error, at temperature 1; 15 bins."""
     temperature: float | None = None
     """Calibration temperature fitted on validation."""
     calibration: str | None = None
     """What has to be said of it."""
+    nll_calibrated: float | None = None
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
     ece_calibrated: float | None = None
-    """The same at the calibration temperature; null without one."""
+    """Of the probabilities that ship: at the calibration temperature; null without one."""
     balanced_accuracy: float | None = None
     """Mean of the classes' accuracies."""
     teacher_agreement: float | None = None
@@ -122,14 +124,18 @@ class Errors(Document):
 
 
 class Reliability(Document):
-    """A reliability diagram on test, before calibration."""
+    """A reliability diagram on test, as the probabilities ship and before calibration."""
 
     label: str
     """What the line is called."""
     kind: str
     """teacher, student, or the precision of a quantised file."""
     bins: list[Bin]
-    """Those that hold samples."""
+    """Before calibration: those that hold samples."""
+    calibrated: list[Bin] = []
+    """The same at the calibration temperature, as it ships; empty without one."""
+    temperature: float | None = None
+    """The calibration temperature."""
 
 
 class Confusion(Document):

@@ -20,11 +20,18 @@ from compressor.runfolder import RunFolder
 COUNT = 12
 
 
-def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Predictions) -> list[Example]:
+def collect(
+    run: RunFolder,
+    dataset: Dataset,
+    teacher: Predictions,
+    student: Predictions,
+    temperatures: tuple[float, float] = (1.0, 1.0),
+) -> list[Example]:
     """Writes `examples/` with up to 12 pictures and `examples.json`, and gives what is in it.
 
     Two thirds are the teacher's right answers that the student misses, the rest the other way round (or neither
-    is right); the student's worst classes come first, one sample of each in turn.
+    is right); the student's worst classes come first, one sample of each in turn. Their confidences are calibrated:
+    `temperatures` are the teacher's and the student's.
     """
     folder = run.path / "examples"
     shutil.rmtree(folder, ignore_errors=True)
@@ -40,7 +47,7 @@ def collect(run: RunFolder, dataset: Dataset, teacher: Predictions, student: Pre
         }
         if "image" in shown:
             shown["image"] = f"{folder.name}/{shown['image']}"
-        found.append(Example(id=name, **shown, **_answers(dataset.classes, teacher, student, row)))
+        found.append(Example(id=name, **shown, **_answers(dataset.classes, teacher, student, row, temperatures)))
     write_json(run.examples, found)
     return found
 
@@ -66,10 +73,12 @@ def choose(teacher: Predictions, student: Predictions, count: int = COUNT) -> li
     return chosen
 
 
-def _answers(classes: list[str], teacher: Predictions, student: Predictions, row: int) -> dict[str, Any]:
+def _answers(
+    classes: list[str], teacher: Predictions, student: Predictions, row: int, temperatures: tuple[float, float]
+) -> dict[str, Any]:
     answer: dict[str, Any] = {"label": classes[int(student.labels[row])]}
-    for who, seen in (("teacher", teacher), ("student", student)):
-        probabilities = softmax(seen.logits[row])
+    for who, seen, temperature in zip(("teacher", "student"), (teacher, student), temperatures, strict=True):
+        probabilities = softmax(seen.logits[row], temperature)
         best = int(probabilities.argmax())
         answer |= {who: classes[best], f"{who}_confidence": float(probabilities[best])}
     return answer

@@ -12,7 +12,11 @@ import numpy as np
 from compressor.benchmarking.rows import combination
 from compressor.reporting.document import Help, Model, Report, Timing
 
-COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory")
+SHIPPED_NLL, SHIPPED_ECE = "NLL calibrated (raw)", "ECE calibrated (raw)"
+"""Columns of what ships, at the calibration temperature; in brackets at temperature 1. See `shipped`."""
+
+COLUMNS = ("", "model", "top-1", "parameters", "file", "latency p50", "peak memory", SHIPPED_ECE,
+           SHIPPED_NLL)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,12 @@ class Line:
     bytes: int | None = None
     p50_ms: float | None = None
     peak_rss_mb: float | None = None
+    ece: float | None = None
+    """Of the probabilities that ship, over seeds the mean; None without a calibration temperature."""
+    ece_raw: float | None = None
+    nll: float | None = None
+    """As `ece`; nats."""
+    nll_raw: float | None = None
 
 
 ORDER = ("teacher", "member", "assistant", "baseline", "student")
@@ -55,6 +65,10 @@ def rows(report: Report) -> list[Line]:
                     bytes=entry.bytes,
                     p50_ms=timing.p50_ms if timing else None,
                     peak_rss_mb=timing.peak_rss_mb if timing else None,
+                    ece=entry.ece_calibrated,
+                    ece_raw=entry.ece,
+                    nll=entry.nll_calibrated,
+                    nll_raw=entry.nll,
                 )
             )
     return found
@@ -74,7 +88,15 @@ def _trained(report: Report, role: str, stage: str, models: list[Model]) -> Line
         bytes=files[0].bytes if files else models[0].bytes,
         p50_ms=timing.p50_ms if timing else None,
         peak_rss_mb=timing.peak_rss_mb if timing else None,
-    )
+        ece=_mean([m.ece_calibrated for m in models]), ece_raw=_mean([m.ece for m in models]),
+        nll=_mean([m.nll_calibrated for m in models]), nll_raw=_mean([m.nll for m in models]),
+    )  # fmt: skip
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """None where one is not known."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def cells(found: list[Line]) -> list[tuple[str, ...]]:
@@ -103,8 +125,16 @@ def cells(found: list[Line]) -> list[tuple[str, ...]]:
             "–" if row.p50_ms is None else f"{row.p50_ms:.2f} ms" + ratio(row.p50_ms, of.p50_ms, row),
             "–" if row.peak_rss_mb is None
             else f"{row.peak_rss_mb:.0f} MB" + ratio(row.peak_rss_mb, of.peak_rss_mb, row),
+            shipped(row.ece, row.ece_raw, ".3f"), shipped(row.nll, row.nll_raw, ".3f"),
         ))  # fmt: skip
     return lines
+
+
+def shipped(calibrated: float | None, raw: float | None, spec: str = ".4f") -> str:
+    """A figure of the probabilities that ship, with the raw one in brackets; alone and named raw where nothing else is."""
+    if calibrated is None:
+        return "–" if raw is None else f"– ({raw:{spec}} raw)"
+    return f"{calibrated:{spec}} ({'–' if raw is None else format(raw, spec)} raw)"
 
 
 def help_line(report: Report) -> str | None:

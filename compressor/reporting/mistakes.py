@@ -17,24 +17,29 @@ WORST, COLUMNS = 5, 7
 
 
 def reliability(run: RunFolder) -> list[Reliability]:
-    """The reliability diagrams (test, uncalibrated) of teacher, student and the student's quantised files."""
-    found = []
+    """The reliability diagrams (test, calibrated as they ship and raw) of teacher, student and the student's quantised files."""
+    found, temperature = [], None
     for kind, folder in (("teacher", run.teacher()), ("student", run.shipped())):
         if folder is not None:
-            label = f"{kind} {run.stage_note(folder).architecture.name}"
-            found.append(_bins(label, kind, Predictions.load(folder / "predictions.npz")))
+            note = run.stage_note(folder)
+            temperature = note.temperature  # lastly the student's, which is also that of older files made from it
+            label = f"{kind} {note.architecture.name}"
+            found.append(_bins(label, kind, Predictions.load(folder / "predictions.npz"), temperature))
     for entry in read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []:
         if entry.file is None or entry.role != "student" or entry.precision == "fp32":
             continue
         file = saved_at(run.path / entry.file)
         if file.is_file():
-            found.append(_bins(entry.file, entry.precision, Predictions.load(file)))
+            found.append(_bins(entry.file, entry.precision, Predictions.load(file), entry.temperature or temperature))
     return found
 
 
-def _bins(label: str, kind: str, seen: Predictions) -> Reliability:
-    bins = [Bin.model_validate(found) for found in metrics.reliability(seen.labels, seen.logits)]
-    return Reliability(label=label, kind=kind, bins=bins)
+def _bins(label: str, kind: str, seen: Predictions, temperature: float | None) -> Reliability:
+    def at(own: float) -> list[Bin]:
+        return [Bin.model_validate(b) for b in metrics.reliability(seen.labels, seen.logits, temperature=own)]
+
+    calibrated = at(temperature) if temperature else []
+    return Reliability(label=label, kind=kind, bins=at(1.0), calibrated=calibrated, temperature=temperature)
 
 
 def confusion(run: RunFolder, classes: list[str]) -> Confusion | None:

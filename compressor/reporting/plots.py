@@ -151,17 +151,26 @@ def latencies(report: Report) -> Plot | None:
 
 def reliability(report: Report) -> Plot | None:
     """Accuracy against confidence, of teacher, student and its quantised files."""
-    series = [
-        Series(label=entry.label, points=[(b.confidence, b.accuracy) for b in _filled(entry.bins)], marks=True,
-               color=_color(entry.kind), dash=DASHES.get(entry.kind, ""))
-        for entry in report.reliability
-    ]  # fmt: skip
+    series = []
+    for faint in (True, False):  # what ships lies on top
+        for entry in report.reliability:
+            bins = entry.bins if faint or not entry.calibrated else entry.calibrated
+            if faint and not entry.calibrated:
+                continue
+            raw = faint or not entry.calibrated
+            series.append(Series(
+                label=f"{entry.label}, raw" if raw else entry.label, faint=faint, marks=not faint,
+                points=[(b.confidence, b.accuracy) for b in _filled(bins)],
+                color=_color(entry.kind), dash=DASHES.get(entry.kind, ""),
+            ))  # fmt: skip
     if not series:
         return None
     x, y = svg.Axis(label="confidence", low=0, high=1), svg.Axis(label="accuracy", low=0, high=1)
-    remark = ("Per bin of confidence, how often the model is right on test, before calibration. On the dotted line it is "
-              "as right as it says; below it is overconfident. Bins of fewer than 10 samples are left out.")  # fmt: skip
-    return Plot(name="reliability", title="Reliability", remark=remark, keys=_keys(series),
+    remark = ("Per bin of confidence, how often the model is right on test. Strong lines: the probabilities that ship, at the "
+              "calibration temperature; faint ones: raw, at temperature 1. On the dotted line a model is as right as it "
+              "says; below it is overconfident. Bins of fewer than 10 samples are left out.")  # fmt: skip
+    return Plot(name="reliability", title="Reliability", remark=remark,
+                keys=_keys([s for s in series if not s.faint]),
                 drawing=svg.plot("reliability", "Reliability diagram", series, x, y, diagonal=True))  # fmt: skip
 
 

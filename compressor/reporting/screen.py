@@ -205,8 +205,11 @@ def regressions(found: Findings) -> list[Block]:
 def evaluation(found: Evaluation) -> list[Block]:
     """What `compress evaluate` found."""
     blocks: list[Block] = []
-    for key in ("top1", "top5", "nll", "ece", "ece_calibrated", "balanced_accuracy"):
+    for key in ("top1", "top5", "balanced_accuracy"):
         blocks.append(f"{key:18} {tables.number(getattr(found, key), '.4f')}")
+    for key, raw, calibrated in (("nll", found.nll, found.nll_calibrated), ("ece", found.ece, found.ece_calibrated)):
+        blocks.append(f"{key:18} {headline.shipped(calibrated, raw)}")
+    blocks.append(probabilities_are(found.temperature, found.temperature_of))
     worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
     blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     blocks.append(f"on {found.samples} samples ({found.split} of {found.data})")
@@ -220,6 +223,17 @@ def evaluation(found: Evaluation) -> list[Block]:
     return blocks
 
 
+def probabilities_are(temperature: float | None, of: str | None) -> str:
+    """One sentence: what divides the logits before the softmax, and where it comes from."""
+    if temperature is None:
+        return "probabilities are raw: no calibration temperature is known"
+    whose = "this file's own" if of == "file" else "the model's"
+    return (
+        f"probabilities are calibrated: softmax(logits / {temperature:.3g}), "
+        f"a temperature fitted to {whose} answers on validation"
+    )
+
+
 def shift(rows: list[ShiftRow], classes: list[str]) -> list[Block]:
     """Accuracy under damage, per model, with its worst class and how many of the teacher's mistakes it copies."""
     blocks: list[Block] = []
@@ -229,7 +243,7 @@ def shift(rows: list[ShiftRow], classes: list[str]) -> list[Block]:
         worst = min((v, c) for v, c in zip(own.per_class, classes, strict=True) if v is not None)
         copied = own.copied_mistakes
         share = f", copies {copied.share:.0%}" if copied and copied.share is not None else ""
-        ece = tables.number(own.ece, ".2f")
+        ece = tables.number(own.ece if own.ece_calibrated is None else own.ece_calibrated, ".2f")
         return f"{own.top1:.3f} (ECE {ece}, worst {worst[1]} {worst[0]:.2f}{share})"
 
     lines = [(f"{row.kind} {row.strength or ''}".strip(), *(cell(row.models[role]) for role in roles)) for row in rows]

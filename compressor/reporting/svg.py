@@ -43,6 +43,8 @@ class Series:
     line: bool = True
     dash: str = ""
     """SVG's dash pattern, so that lines differ without colour."""
+    faint: bool = False
+    """Whether it stands behind the others: pale, without marks."""
     marks: bool = False
     labels: bool = False
     """Whether the label stands beside the first point."""
@@ -119,12 +121,14 @@ def _drawn(entry: Series, place: Place) -> list[str]:
     if entry.line and len(places) > 1:
         path = "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in places)
         dash = f' stroke-dasharray="{entry.dash}"' if entry.dash else ""
-        parts.append(f'<path class="line" d="{path}" {color}{dash}/>')
+        pale = ' stroke-opacity="0.35"' if entry.faint else ""
+        parts.append(f'<path class="line" d="{path}" {color}{dash}{pale}/>')
     for (px, py), (left, right, bottom, top) in zip(places, entry.whiskers, strict=False):
         (x1, y1), (x2, y2) = place(left, bottom), place(right, top)
         parts.append(f'<path class="whisker" d="M{x1:.1f} {py:.1f}H{x2:.1f}M{px:.1f} {y1:.1f}V{y2:.1f}" {color}/>')
     if entry.marks or len(places) == 1:
-        parts += [f'<circle class="mark" cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{entry.color}"/>' for px, py in places]
+        mark = f'r="4" fill="{entry.color}"' + (' fill-opacity="0.35"' if entry.faint else "")
+        parts += [f'<circle class="mark" cx="{px:.1f}" cy="{py:.1f}" {mark}/>' for px, py in places]
     if entry.labels and places:
         px, py = places[0]
         end = px > WIDTH * 0.6

@@ -53,8 +53,8 @@ def render(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", "NLL", "ECE", "ECE calibrated", "agrees with teacher",
-                 "teacher's mistakes copied", "MACs", "training", "waiting for data", "weights")  # fmt: skip
+MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", headline.SHIPPED_NLL, headline.SHIPPED_ECE, "temperature",
+                 "agrees with teacher", "teacher's mistakes copied", "MACs", "training", "waiting for data", "weights")  # fmt: skip
 
 
 def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
@@ -63,8 +63,9 @@ def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
     for m in models:
         copied = m.copied_mistakes
         lines.append((
-            m.role, m.name, str(m.seed), number(m.top1, ".4f"), number(m.top5, ".4f"), number(m.nll, ".4f"),
-            number(m.ece, ".4f"), number(m.ece_calibrated, ".4f"), number(m.teacher_agreement, ".3f"),
+            m.role, m.name, str(m.seed), number(m.top1, ".4f"), number(m.top5, ".4f"),
+            headline.shipped(m.nll_calibrated, m.nll), headline.shipped(m.ece_calibrated, m.ece), number(m.temperature, ".3f"),
+            number(m.teacher_agreement, ".3f"),
             "–" if copied is None else f"{copied.copied} of {copied.teacher_mistakes}",
             "–" if m.macs is None else f"{m.macs / 1e6:.1f} M",
             "–" if m.train_seconds is None
@@ -75,7 +76,8 @@ def model_lines(models: Sequence[Model]) -> list[tuple[str, ...]]:
     return lines
 
 
-EXPORT_COLUMNS = ("file", "precision", "size", "opset", "top-1", "ECE", "relative error", "top-1 agreement")
+EXPORT_COLUMNS = ("file", "precision", "size", "opset", "top-1", headline.SHIPPED_NLL, headline.SHIPPED_ECE, "temperature",
+                  "relative error", "top-1 agreement")  # fmt: skip
 
 
 def export_lines(entries: Sequence[ExportEntry]) -> list[tuple[str, ...]]:
@@ -83,12 +85,19 @@ def export_lines(entries: Sequence[ExportEntry]) -> list[tuple[str, ...]]:
     return [
         (
             e.file or "–", e.precision, "–" if e.bytes is None else f"{e.bytes / 1e6:.2f} MB", str(e.opset),
-            number(e.top1, ".4f"), number(e.ece, ".4f"),
+            number(e.top1, ".4f"), headline.shipped(e.nll_calibrated, e.nll), headline.shipped(e.ece_calibrated, e.ece), _temperature(e),
             "–" if e.parity is None else f"{e.parity.max_relative_error:.1e}",
             "–" if e.parity is None else f"{e.parity.top1_agreement:.3f} of {e.parity.samples}",
         )
         for e in entries
     ]  # fmt: skip
+
+
+def _temperature(entry: ExportEntry) -> str:
+    """A file's calibration temperature and whose logits it was fitted to."""
+    if entry.temperature is None:
+        return "–"
+    return f"{entry.temperature:.3f} ({'its own' if entry.temperature_of == 'file' else 'the model’s'})"
 
 
 LADDER_COLUMNS = ("int8 tried", "size", "validation top-1", "points lost", "logits' error", "in float", "time / fp32")
@@ -153,8 +162,8 @@ def _memory(row: Timed) -> str:
     return text + (f", GPU {row.gpu_memory_mb:.0f} MB" if row.gpu_memory_mb is not None else "")
 
 
-ACCURACY_COLUMNS = ("file", "precision", "size", "MACs", "top-1", "top-5", "ECE", "agrees with teacher",
-                    "against teacher", "against fp32", "worst classes")  # fmt: skip
+ACCURACY_COLUMNS = ("file", "precision", "size", "MACs", "top-1", "top-5", headline.SHIPPED_ECE,
+                    "agrees with teacher", "against teacher", "against fp32", "worst classes")  # fmt: skip
 
 
 def accuracy_lines(models: dict[str, ModelFacts]) -> list[tuple[str, ...]]:
@@ -173,7 +182,7 @@ def accuracy_lines(models: dict[str, ModelFacts]) -> list[tuple[str, ...]]:
 
 def _accuracy(own: Accuracy) -> tuple[str, ...]:
     return (
-        number(own.top1, ".4f"), number(own.top5, ".4f"), number(own.ece, ".4f"),
+        number(own.top1, ".4f"), number(own.top5, ".4f"), headline.shipped(own.ece_calibrated, own.ece),
         number(own.teacher.agreement if own.teacher else None, ".3f"), gained(own.teacher), gained(own.fp32),
         ", ".join(f"{worst.name} {worst.top1:.2f}" for worst in own.worst[:3]) or "–",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressor import runfolder
+from compressor.artifact.metadata import TemperatureOf
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
@@ -39,6 +40,7 @@ class Subject:
     preprocessing: Preprocessing
     classes: list[str]
     temperature: float | None
+    temperature_of: TemperatureOf | None
     trained_on: dict[str, Any] | None
 
 
@@ -90,7 +92,8 @@ def evaluate(
     own = figures(seen, subject.temperature)
     classes = dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
-        model=str(model), data=dataset.name, split=split, **own.model_dump(exclude={"per_class"}), per_class=classes,
+        model=str(model), data=dataset.name, split=split, temperature_of=subject.temperature_of,
+        **own.model_dump(exclude={"per_class"}), per_class=classes,
         slices=slices(dataset.row_groups(seen.ids), [
             Answers(role="model", seed=None, predictions=seen, temperature=subject.temperature)
         ]),
@@ -121,9 +124,8 @@ def shift_of(run: RunFolder, dataset: Dataset, progress: Progress, device: str =
 
 
 def _under_shift(several: dict[str, Subject], dataset: Dataset, split: str, progress: Progress) -> Shift:
-    return under_shift(
-        {role: (own.predictor, own.preprocessing) for role, own in several.items()}, dataset, split, progress
-    )
+    models = {role: (own.predictor, own.preprocessing, own.temperature) for role, own in several.items()}
+    return under_shift(models, dataset, split, progress)
 
 
 def _models(path: Path, provider: str, progress: Progress, device: str = "cpu") -> dict[str, Subject]:
@@ -139,7 +141,7 @@ def _subject(path: Path, provider: str, progress: Progress, device: str = "cpu")
         return Subject(
             path=path, predictor=artifact.logits,
             preprocessing=about.preprocessing, classes=about.classes, temperature=about.temperature,
-            trained_on=about.dataset,
+            temperature_of=about.temperature_of, trained_on=about.dataset,
         )  # fmt: skip
     require("torch", "timm", "safetensors")
     from compressor.evaluation.torch_predictor import predictor_of
@@ -148,7 +150,8 @@ def _subject(path: Path, provider: str, progress: Progress, device: str = "cpu")
     model, card = checkpoint.load(path)
     return Subject(
         path=path, predictor=predictor_of(model.to(device), card.preprocessing, device), preprocessing=card.preprocessing,
-        classes=card.classes, temperature=card.temperature, trained_on=card.dataset,
+        classes=card.classes, temperature=card.temperature,
+        temperature_of="model" if card.temperature else None, trained_on=card.dataset,
     )  # fmt: skip
 
 

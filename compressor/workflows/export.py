@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from compressor.distillation import acquire, chain
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
-from compressor.evaluation import metrics
+from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import predict_artifact, saved_at
 from compressor.exporting import export as exporting
 from compressor.files import read_document, read_documents, write_json
@@ -164,18 +165,23 @@ def export_one(
         ).parity
     if before not in (None, _digest(path)):
         _forget(run, label, progress)
-    seen = predict_artifact(open_artifact(path, progress), dataset, "test")
-    if run is not None:
-        seen.save(saved_at(path))
-    measured = {
-        "bytes": path.stat().st_size,
-        "top1": metrics.top_k(seen.labels, seen.logits, 1),
-        "ece": metrics.ece(seen.labels, seen.logits),
-        "parity": seen_parity,
-    }
-    entry = entry.model_copy(update=measured)
+    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     _list(run, path, label, entry)
     return entry
+
+
+def _measured(path: Path, dataset: Dataset, run: RunFolder | None, progress: Progress) -> dict[str, Any]:
+    """What a file weighs and comes to on test, for its entry; of a run its predictions are kept beside it."""
+    artifact = open_artifact(path, progress)
+    seen = predict_artifact(artifact, dataset, "test")
+    if run is not None:
+        seen.save(saved_at(path))
+    about = artifact.metadata
+    found = vars(figures(seen, about.temperature))
+    keys = ("top1", "nll", "ece", "nll_calibrated", "ece_calibrated", "temperature")
+    return {
+        "bytes": path.stat().st_size, "temperature_of": about.temperature_of, **{key: found[key] for key in keys}
+    }  # fmt: skip
 
 
 def _list(run: RunFolder | None, path: Path, label: str, entry: ArtifactEntry | None) -> None:

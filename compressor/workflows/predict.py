@@ -18,7 +18,7 @@ from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
 from compressor.reporting import screen
-from compressor.reporting.screen import Block, Shown
+from compressor.reporting.screen import Block, Shown, probabilities_are
 from compressor.seeds import leaves_no_trace
 
 
@@ -27,10 +27,11 @@ class PredictResult(Shown):
     """Answers, in the order of what was named."""
 
     document: list[dict[str, Any]]
-    """Per thing `image` (its name) and `classes`, best first, each `class` and calibrated `probability`; or `error`."""
+    """Per thing `image` (its name) and `classes`, best first, each `class`, calibrated `probability` and `raw_probability`
+    (at temperature 1), and the `temperature`, null where the file has none and both are raw; or `error`."""
 
     def blocks(self) -> list[Block]:
-        """A line per thing that could be read."""
+        """A line per thing that could be read; its probabilities are the calibrated ones."""
         return [f"{a['image']}: {_best(a['classes'])}" for a in self.document if "error" not in a]
 
     @property
@@ -79,6 +80,7 @@ def predict(
     found = [source for name in names for source in metadata.preprocessing.sources(name)]
     if not found:
         raise UsageError("nothing to predict: name a file or a folder")
+    progress.say(probabilities_are(metadata.temperature, metadata.temperature_of))
     return PredictResult(document=[_answer(artifact, shown, source, top) for shown, source in found])
 
 
@@ -93,7 +95,13 @@ def _answer(artifact: Artifact, shown: str, source: Any, top: int) -> dict[str, 
     if logits.shape[1] != len(metadata.classes):
         raise CompressorError(f"{artifact.path} gives {logits.shape[1]} logits for {len(metadata.classes)} classes")
     rows = []
-    for probabilities in session.softmax(logits, metadata.temperature or 1.0):
+    raw = session.softmax(logits)
+    for probabilities, before in zip(session.softmax(logits, metadata.temperature or 1.0), raw, strict=True):
         best = np.argsort(-probabilities, kind="stable")[:top]
-        rows.append([{"class": metadata.classes[i], "probability": float(probabilities[i])} for i in best])
-    return {"image": shown, "classes": rows[0]} | ({"rows": rows} if len(rows) > 1 else {})
+        rows.append([
+            {"class": metadata.classes[i], "probability": float(probabilities[i]), "raw_probability": float(before[i])}
+            for i in best
+        ])  # fmt: skip
+    return {"image": shown, "classes": rows[0], "temperature": metadata.temperature} | (
+        {"rows": rows} if len(rows) > 1 else {}
+    )

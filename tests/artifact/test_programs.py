@@ -78,7 +78,30 @@ def test_the_python_program_gives_the_labels_of_predict(
     agrees(command, pixels_file, photos[:2])
 
 
-def test_the_javascript_program_gives_the_labels_of_predict(run: Path, photos: list[Path], tmp_path: Path) -> None:
+@pytest.fixture
+def sure(run: Path, tmp_path: Path, torchscript: None) -> Path:
+    """The student at temperature 0.5: without it every probability is another one."""
+    model, card = checkpoint.load(run)
+    card = card.model_copy(update={"temperature": 0.5})
+    path = tmp_path / "sure.onnx"
+    exporting.export(
+        model, card, path, precision="fp32", config=ExportConfig(),
+        inputs=validation_inputs(load_dataset(DataConfig(limit=160)), card, 8), recipe=None, progress=Silent(),
+    )  # fmt: skip
+    return path
+
+
+def test_the_python_program_divides_by_the_temperature(sure: Path, photos: list[Path], tmp_path: Path) -> None:
+    path = program("python", tmp_path / "p.py")
+    agrees([sys.executable, str(path)], sure, photos[:1])
+    path.write_text(path.read_text().replace('(about["temperature"] or 1)', "1"))
+    with pytest.raises(AssertionError):
+        agrees([sys.executable, str(path)], sure, photos[:1])
+
+
+def test_the_javascript_program_gives_the_labels_of_predict(
+    run: Path, sure: Path, photos: list[Path], tmp_path: Path
+) -> None:
     """Give the folder with the packages as NODE_PATH: npm install --prefix DIR onnxruntime-web pngjs."""
     node = shutil.which("node")
     if node is None:
@@ -86,4 +109,6 @@ def test_the_javascript_program_gives_the_labels_of_predict(run: Path, photos: l
     look = "; ".join(f"require.resolve('{name}')" for name in MODULES)
     if subprocess.run([node, "-e", look], capture_output=True, cwd=tmp_path, env=dict(os.environ)).returncode:
         pytest.skip(f"node finds no {' or '.join(MODULES)}; install them and set NODE_PATH")
-    agrees([node, str(program("javascript", tmp_path / "p.js"))], run / "student.onnx", photos)
+    command = [node, str(program("javascript", tmp_path / "p.js"))]
+    agrees(command, run / "student.onnx", photos)
+    agrees(command, sure, photos[:2])

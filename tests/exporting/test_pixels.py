@@ -51,6 +51,10 @@ def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) ->
     assert [(i.type, i.shape[1:]) for i in opened.get_inputs()] == [("tensor(uint8)", [32, 32, 3])]
     noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(opened.run(None, {opened.get_inputs()[0].name: noise})[0].sum(axis=1), 1, rtol=1e-5)
+    pixels = session.load(path)
+    inputs = {"pixels": noise}
+    logits = session.load(run / "student.onnx").logits(inputs)
+    np.testing.assert_allclose(pixels.run(pixels.feed(inputs)), session.softmax(logits, 1.5), rtol=1e-3, atol=1e-6)
     described = session.load(path).metadata
     assert (described.input, described.output) == ("uint8", "probabilities")
     images = fill(tmp_path / "photos", count=2)
@@ -63,7 +67,7 @@ def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) ->
         )
     found = [json.loads(compress("evaluate", file, "--data", "digits", "--split", "validation", "--json").stdout)
              for file in (run / "student.onnx", path)]  # fmt: skip
-    for key in ("top1", "nll", "ece", "ece_calibrated"):
+    for key in ("top1", "nll", "ece", "nll_calibrated", "ece_calibrated", "temperature"):
         assert found[0][key] == pytest.approx(found[1][key], rel=1e-3)
     timed = compress("benchmark", path, "--processes", "1", "--samples", "10", "--json")
     assert timed.exit_code == 0, timed.output
@@ -106,4 +110,14 @@ def test_pixels_in_every_precision(tempered: Path, tmp_path: Path, batch: Any) -
     top1 = {p: metrics.top_k(s.labels, s.logits, 1) for p, s in seen.items()}
     assert abs(top1["fp16"] - top1["fp32"]) <= 0.01
     assert top1["int8"] >= top1["fp32"] - 0.06
-    assert session.load(paths["int8"]).inputs[0].type == "tensor(uint8)"
+    int8 = session.load(paths["int8"])
+    assert int8.inputs[0].type == "tensor(uint8)"
+    assert int8.metadata.temperature_of == "file"
+    assert session.load(paths["fp16"]).metadata.temperature_of == "model"
+    # The temperature of its own logits divides inside the graph, too: undone, these are as wide as fp32's.
+    assert int8.metadata.temperature == pytest.approx(
+        metrics.calibration_temperature(seen["int8"].labels, seen["int8"].logits), rel=0.02
+    )
+    assert int8.metadata.temperature != pytest.approx(1.5, rel=0.1)
+    wide = {p: (s.logits - s.logits.mean(axis=1, keepdims=True)).std() for p, s in seen.items()}
+    assert wide["int8"] == pytest.approx(wide["fp32"], rel=0.3)
