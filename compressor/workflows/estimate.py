@@ -30,7 +30,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.choose import choose
-from compressor.workflows.plan import NEEDED, Plan, begin, make_plan
+from compressor.workflows.plan import NEEDED, Plan, Stage, begin, make_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +109,11 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
             stored += 0 if note else needed
             if first.training != "none":
                 seconds = chain.stage_seconds(
-                    first, data, stage.config, epochs=stage.epochs, seed=stage.seeds[0], teacher=own, accelerator=device
-                )
-            params, macs = cost.known(first.model, family_of(first.model).example(first.preprocessing, 1))
-            terms = stage.config.objective if own else without_teacher(stage.config.objective)
-            reads = needs(terms)
-            stages.append(EstimatedStage.model_validate({
-                "role": stage.role,
-                "model": first.architecture.name,
-                "weights": first.origin if first.training != "none" else f"{first.origin}, used as it is",
-                "stem": first.architecture.described().get("stem", "keep"),
-                "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
-                "reads": sorted(reads),
-                "teacher_is": "–" if not reads else "stored" if needed and not note else "live",
-                "params": params,
-                "macs": macs,
-                "epochs": stage.epochs if first.training != "none" else 0,
-                "seeds": len(stage.seeds),
-                "seconds": seconds * len(stage.seeds),
-            }))  # fmt: skip
+                    first, data, stage.config, epochs=_passes(stage, first), seed=stage.seeds[0], teacher=own,
+                    accelerator=device,
+                )  # fmt: skip
+            taught = own is not None
+            stages.append(_estimated(stage, first, seconds, taught=taught, stored=bool(needed) and not note))
             if stage.role in ("teacher", "assistant"):
                 teacher = frozen(first.model, first.preprocessing)
                 if isinstance(teacher, TableTeacher):
@@ -148,6 +134,31 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
         decoded_mb=decoded / 1e6,
         notes=notes,
     )
+
+
+def _passes(stage: Stage, first: Start) -> int:
+    """Epochs that will be trained; a head alone is fitted on one pass of the body."""
+    return {"none": 0, "head": 1}.get(first.training, stage.epochs)
+
+
+def _estimated(stage: Stage, first: Start, seconds: float, *, taught: bool, stored: bool) -> EstimatedStage:
+    params, macs = cost.known(first.model, family_of(first.model).example(first.preprocessing, 1))
+    terms = stage.config.objective if taught else without_teacher(stage.config.objective)
+    reads = needs(terms)
+    return EstimatedStage.model_validate({
+        "role": stage.role,
+        "model": first.architecture.name,
+        "weights": first.origin if first.training != "none" else f"{first.origin}, used as it is",
+        "stem": first.architecture.described().get("stem", "keep"),
+        "objective": " + ".join(f"{t.weight:g} {n}" for n, t in active(terms).items()),
+        "reads": sorted(reads),
+        "teacher_is": "–" if not reads else "stored" if stored else "live",
+        "params": params,
+        "macs": macs,
+        "epochs": _passes(stage, first),
+        "seeds": len(stage.seeds),
+        "seconds": seconds * len(stage.seeds),
+    })  # fmt: skip
 
 
 def _disk(stages: list[EstimatedStage]) -> float:

@@ -56,7 +56,7 @@ def test_the_groups_are_stored_with_the_run_and_a_report_without_data_has_them(o
     assert all(one.help for one in first.slices)
     student = next(m for m in first.models if m.role == "student")
     parts = [one.samples * (one.models["student"].top1 or 0.0) for one in first.slices]
-    assert sum(parts) == pytest.approx(first.dataset.test * student.top1)
+    assert sum(parts) == pytest.approx(first.dataset.test * (student.top1 or 0.0))
     again = build.build(RunFolder(own))
     assert again.slices == first.slices
     assert "## By group" in (own / "report.md").read_text()

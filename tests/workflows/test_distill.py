@@ -299,3 +299,19 @@ def test_export_and_benchmark_without_an_argument_take_the_newest_run(
     assert files == {"student.onnx", "student.fp16.onnx", "stages/00-teacher-test_resnet/seed0/model.onnx"}
     report = json.loads((run / "report.json").read_text())
     assert len(report["benchmark"]) == len(report["exports"]) == 3
+
+
+def test_a_teacher_that_sees_more_teaches_one_that_sees_less_live_or_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, store in (("stored", "true"), ("live", "false")):
+        distill("--teacher", "test_resnet", "--name", name, "--no-baseline", "--set", "teacher.image_size=48",
+                "--set", "stage.targets.dtype=float32", "--set", "stage.targets.precision=fp32",
+                "--set", f"stage.targets.store={store}", "--set", "stage.objective={ce: {}, kd: {}}")  # fmt: skip
+    stages = {name: tmp_path / "runs" / name / "stages" for name in ("stored", "live")}
+    sizes = [json.loads(path.read_text())["preprocessing"]["size"]
+             for path in sorted(stages["stored"].glob("*/seed0/model.json"))]  # fmt: skip
+    assert sizes == [48, 32]
+    a, b = (weights(next(folder.glob("01-*")) / "seed0") for folder in stages.values())
+    assert all(np.abs(a[k] - b[k]).max() < 1e-4 for k in a)
