@@ -93,7 +93,7 @@ def run_stage(
     model, trained = begin.model, None
     label = f"{role} {begin.architecture.name}"
     if begin.training != "none" and epochs > 0:
-        begin = _with_head(begin, dataset, folder, label=label, device=accelerator.device, progress=progress)
+        begin = _with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
         job = replace(job, stones=_stones(folder, epochs) if role in STONED else {})
@@ -150,14 +150,22 @@ def _stones(folder: Path, epochs: int) -> dict[int, Path]:
 
 
 def _with_head(
-    begin: Start, dataset: Dataset, folder: Path, *, label: str, device: torch.device, progress: Progress
+    begin: Start,
+    dataset: Dataset,
+    config: StageConfig,
+    folder: Path,
+    *,
+    label: str,
+    device: torch.device,
+    progress: Progress,
 ) -> Start:
     """Trained weights with a head fitted before they move; as it was where none is wanted or the training goes on."""
     if not (begin.fresh_head or begin.training == "head") or (folder / "state").is_dir():
         return begin
     moves = begin.training != "head"
+    batches = moves and config.optimizer.statistics == "batch"
     probed = probe.fit_head(
-        begin.model, dataset, begin.preprocessing, device=device, moves=moves, label=label, progress=progress
+        begin.model, dataset, begin.preprocessing, device=device, batches=batches, label=label, progress=progress
     )
     if probed is None:
         return begin

@@ -24,6 +24,9 @@ class OptimizerConfig(BaseModel):
     """Momentum of `sgd`."""
     finetune_scale: float = Field(default=0.1, gt=0, le=1)
     """Multiplies `lr` for trained weights; a fresh head and regressors keep the full rate."""
+    statistics: Literal["batch", "kept"] = "kept"
+    """What trained weights normalise by while they learn: each batch, or the statistics that came with them
+    (batch normalisation alone; from scratch it is each batch)."""
 
 
 class TargetsConfig(BaseModel):

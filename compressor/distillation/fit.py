@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -20,14 +19,15 @@ from compressor.data.dataset import Dataset
 from compressor.data.loaders import Batch, EpochOrder, training_loader
 from compressor.distillation import state
 from compressor.distillation.config import StageConfig
+from compressor.distillation.history import History
 from compressor.distillation.optim import build_ema, build_optimizer, build_schedule
+from compressor.distillation.probe import normalised
 from compressor.distillation.targets import StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, Wiring, on_device, wire
 from compressor.errors import CompressorError
 from compressor.evaluation.metrics import nll, top_k
 from compressor.evaluation.predictions import Batches
 from compressor.evaluation.torch_predictor import predict_model
-from compressor.files import write_text
 from compressor.models.checkpoint import save_tensors
 from compressor.models.family import family_of
 from compressor.models.outputs import Outputs
@@ -129,7 +129,7 @@ def fit(
     kept |= {name: module for name, module in (("ema", run.ema), ("best", run.best)) if module is not None}
     done = state.load(folder / "state", kept, run.optimizer, run.scaler)
     seconds, first = (done.seconds, done.epoch) if done else (0.0, 0)
-    records = _truncate(folder / "metrics.jsonl", first)
+    history = History(folder / "metrics.jsonl", first)
     saved = time.monotonic()
     validation = dataset.kept("validation", job.preprocessing, KEPT_BYTES)
     with progress.bar(job.label, job.epochs * len(order)) as bar:
@@ -140,12 +140,11 @@ def fit(
             seconds += time.monotonic() - started
             averaged: nn.Module = run.ema.module if run.ema else model  # type: ignore[assignment]
             record |= _validate(averaged, dataset, job, device, validation)
-            records.append(record)
-            if run.best is not None and _best(records) is record:
+            history.add(record)
+            if run.best is not None and history.best is record:
                 run.best.load_state_dict(averaged.state_dict())
             if epoch + 1 in job.stones:
                 save_tensors(job.stones[epoch + 1], dict(averaged.state_dict()))
-            _append(folder / "metrics.jsonl", record)
             progress.say(_line(job, record))
             if watch is not None:
                 watch(record)
@@ -234,6 +233,9 @@ def _epoch(
     order.epoch = epoch
     seed_everything(derive_seed(job.seed, "epoch", epoch, 0))
     run.student.train()
+    if job.finetuning and job.config.optimizer.statistics == "kept":
+        for norm in normalised(model):
+            norm.eval()
     _freeze_body(model, job.only_head or (job.fresh_head and epoch < job.epochs * job.config.head_epochs))
     sums: dict[str, Tensor] = {}
     waited, begun = 0.0, time.monotonic()
@@ -313,11 +315,6 @@ def _freeze_body(model: nn.Module, frozen: bool) -> None:
         model.eval()  # what does not learn does not count batches either
 
 
-def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The epoch that is right most often on validation, of equal ones the surest; the first of several."""
-    return min(records, key=lambda record: (-record["validation_top1"], record["validation_nll"]))
-
-
 def _validate(
     model: nn.Module, dataset: Dataset, job: Job, device: torch.device, kept: Batches | None
 ) -> dict[str, float]:
@@ -333,18 +330,3 @@ def _line(job: Job, record: dict[str, Any]) -> str:
         f"{job.label} · epoch {record['epoch']}/{job.epochs} · loss {record['loss']:.3f} · "
         f"validation {record['validation_top1']:.3f} · {record['seconds']:.1f} s"
     )
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _truncate(path: Path, epochs: int) -> list[dict[str, Any]]:
-    """The records of the epochs that are done; drops those of epochs that will be trained again."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
-    write_text(path, "".join(lines))
-    return [json.loads(line) for line in lines]

@@ -53,22 +53,22 @@ def fit_head(
     preprocessing: Preprocessing,
     *,
     device: torch.device,
-    moves: bool,
+    batches: bool,
     label: str,
     progress: Progress,
 ) -> Probed | None:
     """Fits the model's linear head on the training samples' embeddings, in place; None where it has no such head.
 
     Batch normalisation's running statistics belong to the data and the size that the weights were trained with.
-    A body that `moves` afterwards normalises by its batches, so the head is fitted to statistics of these samples.
-    For one that stays both kinds are tried, and validation decides (Li et al. 2016, AdaBN).
+    A body that will learn by `batches` normalises by them, so the head is fitted to statistics of these samples. For
+    one that keeps its statistics both kinds are tried, and validation decides (Li et al. 2016, AdaBN).
     """
     model.to(device).eval()
     head = linear_head(model, preprocessing)
     if head is None:
         return None
     has = bool(normalised(model))
-    ways = [False, True] if has and not moves else [has]
+    ways = [False, True] if has and not batches else [has]
     best: Probed | None = None
     kept: StateDict = {}
     for renewed in ways:

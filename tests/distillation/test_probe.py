@@ -59,7 +59,7 @@ def test_a_head_is_fitted_on_a_body_that_does_not_move(dataset: Dataset) -> None
     head = head_names(begin.model)
     before = {name: p.detach().clone() for name, p in begin.model.named_parameters()}
     guessing = predict_model(begin.model, dataset, "validation", PRE)
-    probed = fit_head(begin.model, dataset, PRE, device=CPU, moves=False, label="x", progress=Silent())
+    probed = fit_head(begin.model, dataset, PRE, device=CPU, batches=False, label="x", progress=Silent())
     assert probed is not None
     moved = {name for name, p in begin.model.named_parameters() if not torch.equal(before[name], p)}
     assert moved == head
@@ -91,7 +91,7 @@ def test_a_head_that_is_no_linear_layer_on_the_embedding_is_left_to_training(dat
     forward = begin.model.forward
     begin.model.forward = lambda *given: 2 * forward(*given)
     assert linear_head(begin.model, PRE) is None
-    assert fit_head(begin.model, dataset, PRE, device=CPU, moves=False, label="x", progress=Silent()) is None
+    assert fit_head(begin.model, dataset, PRE, device=CPU, batches=False, label="x", progress=Silent()) is None
 
 
 def test_what_is_fresh_learns_at_the_full_rate() -> None:
@@ -160,3 +160,18 @@ def test_a_teacher_sees_its_own_size(dataset: Dataset) -> None:
     config = TeacherConfig(model="test_resnet", init="scratch", image_size=64)
     found = acquire.acquire_teacher(config, dataset, seed=0, device=CPU)
     assert found.preprocessing.shown == "64 px"
+
+
+@pytest.mark.parametrize("statistics", ["kept", "batch"])
+def test_trained_weights_learn_under_the_statistics_that_came_with_them(
+    dataset: Dataset, tmp_path: Path, statistics: str
+) -> None:
+    begin = start(fresh=False)
+    before = {k: v.clone() for k, v in begin.model.state_dict().items()}
+    optimizer = {"statistics": statistics}
+    after = run(begin, dataset, tmp_path / "a", epochs=1, optimizer=optimizer).model().state_dict()
+    means = [name for name in before if name.endswith("running_mean")]
+    assert all(torch.equal(before[name], after[name]) for name in means) is (statistics == "kept")
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.endswith("conv1.weight"))
+    scratch = run(start("scratch", fresh=False), dataset, tmp_path / "b", epochs=1, optimizer=optimizer).model()
+    assert not any(torch.equal(before[name], scratch.state_dict()[name]) for name in means)
