@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compressor.objectives.config import CeConfig, HintConfig, KdConfig, ObjectiveConfig
+from compressor.objectives.config import CeConfig, DistConfig, HintConfig, KdConfig, ObjectiveConfig
 
 
 class OptimizerConfig(BaseModel):
@@ -82,7 +82,10 @@ class StageConfig(BaseModel):
     targets: TargetsConfig = TargetsConfig()
     """Where the teacher's outputs come from."""
     objective: ObjectiveConfig = ObjectiveConfig(
-        ce=CeConfig(weight=0.1), kd=KdConfig(weight=0.9, temperature=4.0), hint=HintConfig(weight=0.5)
+        ce=CeConfig(weight=0.1),
+        kd=KdConfig(weight=0.9, temperature=4.0),
+        dist=DistConfig(weight=2.0, temperature=1.0),
+        hint=HintConfig(weight=4.0),
     )
     """The weighted sum that is minimised; teachers and baselines use its hard labels alone."""
 
