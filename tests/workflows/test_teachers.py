@@ -41,7 +41,7 @@ def test_a_foreign_file_teaches_and_is_measured_and_reported(workdir: Path, phot
     run = Path("runs/given")
     assert sorted(
         load_recipe(run / "recipe.yaml").stage_for("student", "x").objective.model_dump(exclude_none=True)
-    ) == ["ce", "kd"]
+    ) == ["ce", "dist", "kd"]
     report = json.loads((run / "report.json").read_text())
     teacher = report["models"][0]
     assert (teacher["role"], teacher["name"], teacher["params"], teacher["macs"]) == ("teacher", "theirs", 9, None)
