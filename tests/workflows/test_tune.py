@@ -50,7 +50,9 @@ def test_a_search_stops_resumes_and_writes_a_recipe(workdir: Path, monkeypatch: 
     found = json.loads(result.stdout)
     trials = found["trials"]
     assert len(trials) == 3
-    assert trials[0]["params"] == found["own"]["params"] == {"alpha": 0.1, "kd.temperature": 4.0, "hint.weight": 0.5}
+    assert trials[0]["params"] == found["own"]["params"] == {
+        "alpha": 0.1, "kd.temperature": 4.0, "dist.weight": 2.0, "dist.temperature": 1.0, "hint.weight": 4.0,
+    }  # fmt: skip
     assert len({json.dumps(t["params"]) for t in trials}) == 3
     complete = [t for t in trials if t["state"] == "complete"]
     assert found["best"]["top1"] == max(t["top1"] for t in complete)
