@@ -43,7 +43,7 @@ class Source:
     epochs: int | None = None
     """What `stage.epochs: auto` means for this data; None: `suggested_epochs`."""
     teacher_epochs: int | None = None
-    """What `teacher.epochs: null` means, when the teacher has to be trained here; None: `suggested_epochs`."""
+    """What `teacher.epochs: null` means, when the teacher has to be trained here; None: as any other model's."""
     seeds: int = 1
     """What `seeds: auto` means for this data: several where a training takes seconds."""
     unreadable: list[str] = field(default_factory=list)
@@ -72,7 +72,11 @@ class Dataset:
     setup: Any
     """What the modality has settled for these data."""
     epochs: int
-    teacher_epochs: int
+    """Suggested for a model from scratch."""
+    trained_epochs: int
+    """Suggested for trained weights."""
+    teacher_epochs: int | None
+    """Suggested for a teacher, where that is another number."""
     seeds: int
     config: DataConfig
     notes: list[str]
@@ -196,7 +200,8 @@ def build(source: Source, config: DataConfig) -> Dataset:
         seed=config.seed,
         setup=source.setup,
         epochs=source.epochs or suggested_epochs(len(splits["train"])),
-        teacher_epochs=source.teacher_epochs or suggested_epochs(len(splits["train"]), trained=True),
+        trained_epochs=source.epochs or suggested_epochs(len(splits["train"]), trained=True),
+        teacher_epochs=source.teacher_epochs,
         seeds=source.seeds,
         config=config,
         notes=source.notes,

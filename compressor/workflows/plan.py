@@ -21,7 +21,7 @@ from compressor.evaluation.shift import damages_of
 from compressor.models.family import resolve
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
-from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, teacher_epochs
+from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -81,6 +81,9 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     if dataset.unreadable:
         listed = ", ".join(dataset.unreadable[:5]) + (" …" if len(dataset.unreadable) > 5 else "")
         progress.say(f"skipped {len(dataset.unreadable)} unreadable sample(s): {listed}")
+    epochs = recipe.stage.epochs
+    if epochs == "auto":
+        epochs = suggested(dataset, student, recipe.student.init, role="student", stem=recipe.student.stem)
     resolved = recipe.model_copy(
         update={
             "seeds": _seeds(recipe, dataset),
@@ -91,16 +94,11 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             "teacher": recipe.teacher.model_copy(update={"model": teacher}),
             "student": recipe.student.model_copy(update={"model": student}),
             "assistants": assistants or "none",
-            "stage": recipe.stage.model_copy(
-                update={"epochs": dataset.epochs if recipe.stage.epochs == "auto" else recipe.stage.epochs}
-            ),
+            "stage": recipe.stage.model_copy(update={"epochs": epochs}),
         }
     )
-    resolved = resolved.model_copy(
-        update={
-            "teacher": resolved.teacher.model_copy(update={"epochs": teacher_epochs(recipe, resolved, dataset, named)})
-        }
-    )
+    passes = teacher_epochs(recipe, resolved, dataset, members, named)
+    resolved = resolved.model_copy(update={"teacher": resolved.teacher.model_copy(update={"epochs": passes})})
     if recipe.seeds == "auto" and resolved.seeds != 1:
         progress.say(
             f"student and baseline are trained with {resolved.seeds} seeds each: from one, nobody can tell whether the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compressor.data.dataset import Dataset
+from compressor.distillation import acquire
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
 from compressor.models import checkpoint
@@ -52,16 +53,29 @@ def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
     return NamedTeacher(spelled=str(path), name=name, given=False)
 
 
-def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teacher: str) -> int:
-    """Epochs of a teacher that has to be trained here: those given for it, else the stage's or the data's own."""
+def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teachers: list[NamedTeacher], name: str) -> int:
+    """Epochs of a teacher that has to be trained here: those given for it, else the stage's or what the data suggest."""
     if asked.teacher.epochs is not None:
         return asked.teacher.epochs
-    stage = resolved.stage_for("teacher", teacher)
-    named = any("epochs" in asked.overrides.get(name, {}) for name in ("teacher", teacher))
-    if asked.stage.epochs == "auto" and not named:
-        return dataset.teacher_epochs
-    assert isinstance(stage.epochs, int)
-    return stage.epochs
+    named = any("epochs" in asked.overrides.get(key, {}) for key in ("teacher", name))
+    if asked.stage.epochs != "auto" or named:
+        epochs = resolved.stage_for("teacher", name).epochs
+        assert isinstance(epochs, int)
+        return epochs
+    own = asked.teacher
+    return dataset.teacher_epochs or max(
+        suggested(dataset, one.spelled, own.init, role="teacher", stem=own.stem) for one in teachers
+    )
+
+
+def suggested(dataset: Dataset, name: str, init: str, *, role: str, stem: str) -> int:
+    """Epochs that the data suggest for a model: fewer where its weights are trained, which has to be tried."""
+    if dataset.epochs == dataset.trained_epochs:
+        return dataset.epochs
+    if locate(name, role=role, modality=dataset.modality).path is not None:
+        return dataset.trained_epochs
+    scratch = init == "scratch" or acquire.start(name, init, dataset, role=role, stem=stem, seed=0).origin == "scratch"
+    return dataset.epochs if scratch else dataset.trained_epochs
 
 
 def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: Progress) -> Recipe:

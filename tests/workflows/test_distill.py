@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from compressor.data.config import DataConfig
+from compressor.data.dataset import suggested_epochs
 from compressor.data.load import load_dataset
 from compressor.distillation import acquire, chain
 from compressor.distillation.accelerator import accelerator
@@ -315,3 +316,22 @@ def test_a_teacher_that_sees_more_teaches_one_that_sees_less_live_or_stored(
     assert sizes == [48, 32]
     a, b = (weights(next(folder.glob("01-*")) / "seed0") for folder in stages.values())
     assert all(np.abs(a[k] - b[k]).max() < 1e-4 for k in a)
+
+
+def test_trained_weights_and_many_images_take_fewer_epochs(photos: Path, tmp_path: Path) -> None:
+    def epochs(*more: str) -> list[int]:
+        settings = [f"data.source={photos}", "teacher.model=test_resnet", "student.model=test_resnet", *more]
+        return [s.epochs for s in planning.make_plan(load_recipe(None, {}, settings), Silent()).stages]
+
+    assert epochs("teacher.init=scratch", "student.init=scratch") == [300, 300, 300]
+    file = tmp_path / "known.safetensors"
+    checkpoint.save_tensors(
+        file, acquire.start("test_resnet", "scratch", load_dataset(DataConfig(source=str(photos))), role="student",
+                            stem="keep", seed=0).model.state_dict(),
+    )  # fmt: skip
+    assert epochs(f"teacher.init={file}", "student.init=scratch", "student.stem=keep") == [100, 300, 300]
+    assert epochs("teacher.init=scratch", f"student.init={file}", "student.stem=keep") == [300, 100, 100]
+    assert epochs("teacher.init=scratch", f"student.init={file}", "student.stem=keep", "stage.epochs=7") == [7, 7, 7]
+    assert suggested_epochs(10_000) == 30
+    assert suggested_epochs(4_000) == 75
+    assert suggested_epochs(1_000_000, trained=True) == 10
