@@ -151,7 +151,8 @@ def _fit(
 def _ridge(head: nn.Linear, x: Tensor, y: Tensor, held: Tensor, held_labels: Tensor) -> dict[str, float]:
     """Multinomial logistic regression by L-BFGS along the path of penalties; validation's NLL chooses."""
     mean, std = x.mean(0), x.std(0).clamp_min(1e-6)
-    x, held = (x - mean) / std, (held - mean) / std
+    for features in (x, held):  # in place: they are as large as anything here
+        features.sub_(mean).div_(std)
     weight = torch.zeros(head.out_features, x.shape[1], device=x.device, requires_grad=True)
     bias = torch.zeros(head.out_features, device=x.device, requires_grad=True)
     best: dict[str, float] = {}
@@ -169,10 +170,11 @@ def _ridge(head: nn.Linear, x: Tensor, y: Tensor, held: Tensor, held_labels: Ten
         with torch.no_grad():
             logits = F.linear(held, weight, bias)
             nll = float(F.cross_entropy(logits, held_labels))
-            if not best or nll < best["nll"]:
-                top1 = float((logits.argmax(1) == held_labels).float().mean())
-                best = {"nll": nll, "top1": top1, "penalty": penalty}
-                kept = (weight.detach().clone(), bias.detach().clone())
+            if best and nll >= best["nll"]:
+                break  # weaker ones overfit more
+            top1 = float((logits.argmax(1) == held_labels).float().mean())
+            best = {"nll": nll, "top1": top1, "penalty": penalty}
+            kept = (weight.detach().clone(), bias.detach().clone())
     with torch.no_grad():
         head.weight.copy_(kept[0] / std)
         if head.bias is not None:
