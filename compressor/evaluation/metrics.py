@@ -200,6 +200,8 @@ def calibration_temperature(labels: Labels, logits: Logits) -> float:
 
     Fitted to labels smoothed by 1 / (n + 2), as in Platt 1999, section 2.2: n samples without a mistake say
     that the error rate is below about 1 / n, not that it is zero, and the plain likelihood would drive T to 0.
+    The doubt is no evidence that a model is too sure, though: a temperature above 1 under which the labels
+    themselves are no likelier than at 1 is not applied.
     The likelihood is unimodal in T; searched by golden section over log T in ±log 20.
     """
     low, high = -np.log(20.0), np.log(20.0)
@@ -228,4 +230,6 @@ def calibration_temperature(labels: Labels, logits: Logits) -> float:
             low, a, cost_a = a, b, cost_b
             b = low + golden * (high - low)
             cost_b = cost(b)
-    return float(np.exp((low + high) / 2))
+    found = float(np.exp((low + high) / 2))
+    softer = found > 1 and nll(labels, logits, temperature=found) >= nll(labels, logits)
+    return 1.0 if softer else found
