@@ -56,8 +56,9 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
     """
     described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
-    if described is not None:
-        refuse_seen(checkpoint.read_card(described[1]), dataset, f"{role} weights '{init}'")
+    card = checkpoint.read_card(described[1]) if described is not None else None
+    if card is not None:
+        refuse_seen(card.dataset, dataset, f"{role} weights '{init}'")
     kin = (
         resolve(name, role=role, modality=dataset.modality)[1]
         if not name.startswith(HUB)
@@ -67,7 +68,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
-    known = described is not None and held_out(checkpoint.read_card(described[1]), dataset)
+    known = card is not None and held_out(card, dataset)
     return Start(
         model=loaded.model,
         architecture=architecture,
@@ -136,7 +137,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
     model, card = checkpoint.load(path)
     if card.modality != dataset.modality:
         raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
-    refuse_seen(card, dataset, f"teacher '{path}'")
+    refuse_seen(card.dataset, dataset, f"teacher '{path}'")
     if card.classes == dataset.classes:
         return Start(
             model=model,

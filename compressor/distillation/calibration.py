@@ -70,8 +70,8 @@ def lead(training: Predictions, validation: Predictions) -> float:
     return float(other.mean() - own.mean()) / error if error else 0.0
 
 
-def losses(seen: Predictions) -> NDArray[np.float64]:
-    """(n,): the negative log-likelihood of each label, nats."""
-    own = softmax(seen.logits)[np.arange(len(seen.labels)), seen.labels]
+def losses(seen: Predictions, temperature: float = 1.0) -> NDArray[np.float64]:
+    """(n,): the negative log-likelihood of each label at a temperature, nats."""
+    own = softmax(seen.logits, temperature)[np.arange(len(seen.labels)), seen.labels]
     found: NDArray[np.float64] = -np.log(np.maximum(own, 1e-30))
     return found

@@ -19,7 +19,7 @@ from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
 from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
 from compressor.distillation.sources import GIVEN_FAMILIES, TableTeacher, frozen
-from compressor.distillation.teacher import FrozenTeacher, wire
+from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
@@ -27,7 +27,7 @@ from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint, cost
 from compressor.models.checkpoint import Card
 from compressor.models.family import family_of
-from compressor.objectives.objective import STORABLE, dense, needs, without_teacher
+from compressor.objectives.objective import without_teacher
 from compressor.progress import Progress
 
 
@@ -197,23 +197,16 @@ def prepare_teacher(
     """The teacher as its stored targets where the objective can live with them, else live."""
     if isinstance(teacher, TableTeacher):
         return teacher.of(dataset)
-    objective = config.objective
-    wanted = needs(objective)
     precision = config.targets.precision
     assert precision != "auto", "measured once per run, before the first student"
     teacher = teacher.in_precision(precision)
-    if not config.targets.store or not wanted or wanted - STORABLE:
+    found = targets.store_of(teacher, student.model, student.preprocessing, dataset, config, precision=precision)
+    if found is None:
         return teacher
-    wiring = wire(student.model, student.preprocessing, teacher, objective)
-    store, about = targets.describe(
-        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision, dense=dense(objective),
-        attention=wiring.teacher_taps, power=wiring.power,
-    )  # fmt: skip
-    views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
     try:
         return targets.fill(
-            store, about, teacher, dataset, config.targets,
-            views=views, label=label, device=device, progress=progress,
+            *found, teacher, dataset, config.targets,
+            views=targets.views_needed(config.targets, epochs), label=label, device=device, progress=progress,
         )  # fmt: skip
     except CompressorError as error:
         progress.say(f"the teacher stays live: {error}")

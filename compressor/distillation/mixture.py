@@ -15,7 +15,6 @@ from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import losses
 from compressor.distillation.chain import Result
 from compressor.errors import UsageError
-from compressor.evaluation.predictions import Predictions
 from compressor.models import cost
 from compressor.models.architecture import Architecture
 from compressor.models.family import family_of
@@ -47,7 +46,7 @@ def mixed(members: Sequence[Result], *, calibrate: bool) -> Start:
         UsageError: a member that sees no views.
     """
     heats = [member.card.temperature or 1.0 if calibrate else 1.0 for member in members]
-    nats = np.stack([losses(_at(m.validation, t)) for m, t in zip(members, heats, strict=True)])
+    nats = np.stack([losses(m.validation, t) for m, t in zip(members, heats, strict=True)])
     suspects = [member.card.architecture.name for member in members if member.card.suspect]
     weights = np.full(len(members), 1 / len(members)) if suspects else shares(np.exp(-nats))
     best = int(nats.mean(axis=1).argmin())
@@ -106,7 +105,3 @@ def assembled(
 def _sum(values: Sequence[int | None]) -> int | None:
     known = [v for v in values if v is not None]
     return sum(known) if len(known) == len(values) else None
-
-
-def _at(seen: Predictions, temperature: float) -> Predictions:
-    return Predictions(ids=seen.ids, labels=seen.labels, logits=seen.logits / np.float32(temperature))

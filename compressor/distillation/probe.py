@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -186,7 +186,7 @@ def _inputs(
     model: nn.Module, dataset: Dataset, split: str, preprocessing: Preprocessing, device: torch.device, most: int
 ) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
     """At most `most` samples of a split as evaluation sees them, prepared, with their rows' labels."""
-    chosen = replace(dataset, splits=dataset.splits | {split: dataset.spread(split, most, "probe")})
+    chosen = dataset.only(split, dataset.spread(split, most, "probe"))
     for part, inputs in chosen.inputs(split, preprocessing, BATCH):
         given = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         labels = torch.from_numpy(dataset.labels[part].reshape(-1)).to(device)

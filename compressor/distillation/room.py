@@ -6,8 +6,7 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.config import StageConfig
-from compressor.distillation.teacher import FrozenTeacher, wire
-from compressor.objectives.objective import STORABLE, dense, needs
+from compressor.distillation.teacher import FrozenTeacher
 
 
 def target_bytes(student: Start, teacher: FrozenTeacher, dataset: Dataset, config: StageConfig, *, epochs: int) -> int:
@@ -15,15 +14,8 @@ def target_bytes(student: Start, teacher: FrozenTeacher, dataset: Dataset, confi
 
     More than `stage.targets.cache_limit` will not be stored: the teacher is then asked in every step.
     """
-    wanted = needs(config.objective)
-    if not config.targets.store or not wanted or wanted - STORABLE:
-        return 0
-    wiring = wire(student.model, student.preprocessing, teacher, config.objective)
-    store, _ = targets.describe(
-        teacher, dataset, config.targets, embedding="embedding" in wanted, precision="fp32",
-        dense=dense(config.objective), attention=wiring.teacher_taps, power=wiring.power,
-    )  # fmt: skip
-    return store.bytes(epochs if config.targets.views == "all" else min(config.targets.views, epochs))
+    found = targets.store_of(teacher, student.model, student.preprocessing, dataset, config, precision="fp32")
+    return found[0].bytes(targets.views_needed(config.targets, epochs)) if found else 0
 
 
 def no_room_for_targets(label: str, needed: int, config: StageConfig, *, epochs: int) -> str | None:
@@ -31,7 +23,7 @@ def no_room_for_targets(label: str, needed: int, config: StageConfig, *, epochs:
     limit = config.targets.cache_limit
     if needed <= limit * 1e9:
         return None
-    views = epochs if config.targets.views == "all" else min(config.targets.views, epochs)
+    views = targets.views_needed(config.targets, epochs)
     fitting = int(limit * 1e9 / (needed / views))
     text = (
         f"{label}: the teacher's answers for {views} view(s) would take {needed / 1e9:.1f} GB and "

@@ -65,11 +65,7 @@ def _graph(path: Path, config: TeacherConfig, dataset: Dataset, setup: ImageSetu
     card: dict[str, Any] = dict(found.metadata.dataset or {})
     if found.metadata.modality != dataset.modality:
         raise UsageError(f"teacher '{path}' takes {found.metadata.modality}, and the data is {dataset.modality}")
-    if dataset.split_otherwise(card):
-        raise CheckpointError(
-            f"teacher '{path}': trained on another split of this data (data.seed {card.get('seed')}, here "
-            f"{dataset.seed}), with test samples in it.\nUse the same data.seed and split shares, or train anew."
-        )
+    refuse_seen(card, dataset, f"teacher '{path}'")
     model, architecture = onnx_family.made(found)
     return Taken(
         model=model, architecture=architecture, preprocessing=found.metadata.preprocessing,
@@ -106,11 +102,11 @@ def _table(path: Path, dataset: Dataset, setup: ImageSetup) -> Taken:
     )
 
 
-def refuse_seen(card: Card, dataset: Dataset, what: str) -> None:
+def refuse_seen(trained_on: dict[str, Any], dataset: Dataset, what: str) -> None:
     """Raises CheckpointError for a model that was trained on another split of this very data."""
-    if dataset.split_otherwise(card.dataset):
+    if dataset.split_otherwise(trained_on):
         raise CheckpointError(
-            f"{what}: trained on another split of this data (data.seed {card.dataset.get('seed')}, "
+            f"{what}: trained on another split of this data (data.seed {trained_on.get('seed')}, "
             f"here {dataset.seed}), with test samples in it.\n"
             "Use the same data.seed and split shares, or train anew."
         )

@@ -25,13 +25,14 @@ from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.data.loaders import Batch
 from compressor.data.views import views_of
-from compressor.distillation.config import TargetsConfig
+from compressor.distillation.config import StageConfig, TargetsConfig
 from compressor.distillation.store import BLOCK, ROWS_VERSION, Layout, TargetStore
-from compressor.distillation.teacher import FrozenTeacher, on_device
+from compressor.distillation.teacher import FrozenTeacher, on_device, wire
 from compressor.errors import CompressorError
 from compressor.files import cache_dir, write_json
 from compressor.models.family import family_of
 from compressor.models.outputs import Outputs, Tap
+from compressor.objectives.objective import STORABLE, dense, needs
 from compressor.progress import Progress
 
 WORTH_IT = 0.9
@@ -195,6 +196,31 @@ def describe(
     }
     name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=10).hexdigest()
     return TargetStore(folder=root() / name, layout=layout, samples=len(indices) * dataset.rows), about
+
+
+def views_needed(config: TargetsConfig, epochs: int) -> int:
+    """Views that a stage of so many epochs asks for."""
+    return epochs if config.views == "all" else min(config.views, epochs)
+
+
+def store_of(
+    teacher: FrozenTeacher,
+    student: nn.Module,
+    preprocessing: Preprocessing,
+    dataset: Dataset,
+    config: StageConfig,
+    *,
+    precision: str,
+) -> tuple[TargetStore, dict[str, Any]] | None:
+    """The store that a stage learns from and what its name depends on; None where the teacher has to be live."""
+    wanted = needs(config.objective)
+    if not config.targets.store or not wanted or wanted - STORABLE:
+        return None
+    wiring = wire(student, preprocessing, teacher, config.objective)
+    return describe(
+        teacher, dataset, config.targets, embedding="embedding" in wanted, precision=precision,
+        dense=dense(config.objective), attention=wiring.teacher_taps, power=wiring.power,
+    )  # fmt: skip
 
 
 def fill(

@@ -7,7 +7,7 @@ member, the best.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from pydantic import SerializeAsAny, field_validator
@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compressor.artifact.images import ImagePreprocessing
-from compressor.artifact.preprocessing import Inputs, Preprocessing
-from compressor.errors import UsageError
+from compressor.artifact.preprocessing import Preprocessing
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict, family, family_of
-from compressor.models.given import Given
+from compressor.models.family import Prepared, family, family_of
+from compressor.models.given import Given, GivenFamily
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.weights import build
 
@@ -86,37 +85,20 @@ def resized(pixels: Tensor, size: int) -> Tensor:
     return moved.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class Mixtures:
+class Mixtures(GivenFamily):
     """Made of other models: no name means one."""
 
-    def resolve(self, spelled: str, role: str) -> str:
-        """None is known by name."""
-        raise UsageError(f"{role} '{spelled}' is no mixture")
+    noun = "mixture of teachers"
+    reason = "it is made of models that are there"
 
     def read(self, value: Any) -> MixtureArchitecture:
         """With its members."""
         return MixtureArchitecture.model_validate(value)
 
-    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> NoReturn:
-        """None is made from a name."""
-        _refuse("made from a name")
-
     def build(self, architecture: Architecture) -> nn.Module:
         """Of freshly built members."""
         assert isinstance(architecture, MixtureArchitecture)
         return Mixture(architecture, [build(member.own) for member in architecture.members])
-
-    def pretrained(self, architecture: Architecture) -> StateDict:
-        """There are none."""
-        _refuse("downloaded")
-
-    def head(self, model: nn.Module) -> set[str]:
-        """Nothing of it is trained as a whole."""
-        return set()
-
-    def prepare(self, inputs: dict[str, Tensor], preprocessing: Preprocessing) -> Prepared:
-        """Pixels as they are: each member has its own mean and standard deviation."""
-        return (inputs["pixels"],)
 
     def forward(
         self, model: nn.Module, prepared: Prepared, *, embedding: bool = False, taps: tuple[int, ...] = ()
@@ -131,30 +113,9 @@ class Mixtures:
         best = model.members[model.best]
         return family_of(best).taps(best, model.preprocessings[model.best])
 
-    def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
-        """Black."""
-        side = preprocessing.facts()["size"]
-        return (torch.zeros(batch, side, side, 3, dtype=torch.uint8),)
-
-    def raw(self, preprocessing: Preprocessing, batch: int) -> NoReturn:
-        """It is not exported."""
-        _refuse("exported")
-
-    def input_names(self, *, raw: bool) -> tuple[str, ...]:
-        """It is not exported."""
-        _refuse("exported")
-
-    def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
-        """There is none."""
-        _refuse("made from a name")
-
     def packages(self) -> tuple[str, ...]:
         """Those of whatever its members may be of."""
         return tuple(sorted({p for name in ("timm", "onnx") for p in family(name).packages()}))
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UsageError(f"a mixture of teachers can't be {what}: it is made of models that are there")
 
 
 MIXTURE = Mixtures()

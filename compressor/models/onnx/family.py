@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.artifact.preprocessing import Preprocessing
 from compressor.artifact.session import Artifact
 from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
-from compressor.models.given import Given
+from compressor.models.family import Prepared
+from compressor.models.given import Given, GivenFamily
 from compressor.models.onnx.graph import Graph, opened
 from compressor.models.outputs import Outputs, Tap
+from compressor.packages import versions
 
 FAMILY = "onnx"
 
@@ -74,37 +74,20 @@ def made(graph: Graph) -> tuple[OnnxModel, OnnxArchitecture]:
     return model, architecture
 
 
-class Onnx:
+class Onnx(GivenFamily):
     """Files only: no name means one."""
 
-    def resolve(self, spelled: str, role: str) -> str:
-        """None is known by name."""
-        raise UsageError(f"{role} '{spelled}' is no ONNX file")
+    noun, article = "ONNX file", "an"
+    reason = "it only answers, as a teacher (--teacher model.onnx)"
 
     def read(self, value: Any) -> OnnxArchitecture:
         """With its size in bytes."""
         return OnnxArchitecture.model_validate(value)
 
-    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> NoReturn:
-        """None is made from a name."""
-        _refuse("made from a name")
-
     def build(self, architecture: Architecture) -> nn.Module:
         """With an empty file."""
         assert isinstance(architecture, OnnxArchitecture)
         return OnnxModel(architecture)
-
-    def pretrained(self, architecture: Architecture) -> StateDict:
-        """There are none."""
-        _refuse("downloaded")
-
-    def head(self, model: nn.Module) -> set[str]:
-        """Nothing of it can be trained."""
-        return set()
-
-    def prepare(self, inputs: dict[str, Tensor], preprocessing: Preprocessing) -> Prepared:
-        """Pixels as they are: the artifact normalises, with the code that the device runs."""
-        return (inputs["pixels"],)
 
     def forward(
         self, model: nn.Module, prepared: Prepared, *, embedding: bool = False, taps: tuple[int, ...] = ()
@@ -117,38 +100,18 @@ class Onnx:
         """None."""
         raise UsageError("an ONNX file gives no features: take terms that read logits")
 
-    def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
-        """Black."""
-        side = preprocessing.facts()["size"]
-        return (torch.zeros(batch, side, side, 3, dtype=torch.uint8),)
-
     def raw(self, preprocessing: Preprocessing, batch: int) -> NoReturn:
         """It is a graph already."""
-        _refuse("given another input")
+        self.refuse("given another input")
 
     def input_names(self, *, raw: bool) -> tuple[str, ...]:
         """The file's own stay."""
         return ()
 
-    def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
-        """There is none."""
-        _refuse("made from a name")
-
     def packages(self) -> tuple[str, ...]:
         """Whichever wheel of onnxruntime there is."""
-        return tuple(name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name))
-
-
-def _installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UsageError(f"an ONNX file can't be {what}: it only answers, as a teacher (--teacher model.onnx)")
+        known = versions()
+        return tuple(name for name in ("onnxruntime", "onnxruntime-gpu") if known[name])
 
 
 ONNX = Onnx()

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.artifact.preprocessing import Inputs, Preprocessing
-from compressor.errors import UsageError
+from compressor.artifact.preprocessing import Preprocessing
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
-from compressor.models.given import Given
+from compressor.models.family import Prepared
+from compressor.models.given import Given, GivenFamily
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.table.read import Listed
 
@@ -65,7 +64,7 @@ class Table(Given):
 
     def forward(self, *prepared: Tensor) -> NoReturn:
         """It never sees a sample."""
-        _refuse("asked about pixels")
+        TABLE.refuse("asked about pixels")
 
 
 def made(listed: Listed, name: str) -> tuple[Table, TableArchitecture]:
@@ -80,71 +79,42 @@ def made(listed: Listed, name: str) -> tuple[Table, TableArchitecture]:
     return table, architecture
 
 
-class Tables:
+class Tables(GivenFamily):
     """Files only: no name means one."""
 
-    def resolve(self, spelled: str, role: str) -> str:
-        """None is known by name."""
-        raise UsageError(f"{role} '{spelled}' is no table of probabilities")
+    noun = "table of probabilities"
+    reason = "it answers for the files that it lists, nothing else"
 
     def read(self, value: Any) -> TableArchitecture:
         """With its number of rows."""
         return TableArchitecture.model_validate(value)
-
-    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> NoReturn:
-        """None is made from a name."""
-        _refuse("made from a name")
 
     def build(self, architecture: Architecture) -> nn.Module:
         """With empty rows."""
         assert isinstance(architecture, TableArchitecture)
         return Table(architecture)
 
-    def pretrained(self, architecture: Architecture) -> StateDict:
-        """There are none."""
-        _refuse("downloaded")
-
-    def head(self, model: nn.Module) -> set[str]:
-        """Nothing of it can be trained."""
-        return set()
-
     def prepare(self, inputs: dict[str, Tensor], preprocessing: Preprocessing) -> Prepared:
         """It never sees a sample."""
-        _refuse("asked about pixels")
+        self.refuse("asked about pixels")
 
     def forward(
         self, model: nn.Module, prepared: Prepared, *, embedding: bool = False, taps: tuple[int, ...] = ()
     ) -> Outputs:
         """It never sees a sample."""
-        _refuse("asked about pixels")
+        self.refuse("asked about pixels")
 
     def taps(self, model: nn.Module, preprocessing: Preprocessing) -> tuple[list[Tap], int]:
         """None."""
-        _refuse("asked for features")
+        self.refuse("asked for features")
 
     def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
         """Nothing goes in."""
         return ()
 
-    def raw(self, preprocessing: Preprocessing, batch: int) -> NoReturn:
-        """It is no graph."""
-        _refuse("exported")
-
-    def input_names(self, *, raw: bool) -> tuple[str, ...]:
-        """It is no graph."""
-        _refuse("exported")
-
-    def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
-        """There is none."""
-        _refuse("made from a name")
-
     def packages(self) -> tuple[str, ...]:
         """What it says depends on no code."""
         return ()
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UsageError(f"a table of probabilities can't be {what}: it answers for the files that it lists, nothing else")
 
 
 TABLE = Tables()
