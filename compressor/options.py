@@ -78,9 +78,9 @@ def options(**given: Any) -> dict[str, Any]:
         if isinstance(value, Path):
             found[key] = str(value)
     assistants = found.get("assistants")
-    if isinstance(assistants, str) and assistants != "none":
+    if isinstance(assistants, str) and assistants not in ("none", "auto"):
         found["assistants"] = [name.strip() for name in assistants.split(",") if name.strip()]
-    elif assistants is not None and assistants != "none":
+    elif assistants is not None and not isinstance(assistants, str):
         found["assistants"] = list(assistants)
     views = found.get("stage.targets.views")
     if isinstance(views, str) and views.isdigit():

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
-from compressor.distillation.config import Override, StageConfig
+from compressor.distillation.config import Guidance, Override, StageConfig
 from compressor.errors import RecipeError, did_you_mean
 from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
@@ -45,8 +45,15 @@ class Recipe(BaseModel):
     """The model that teaches."""
     student: StudentConfig = StudentConfig()
     """The model that ships."""
-    assistants: Literal["none"] | list[str] = "none"
-    """Intermediate teachers by name, largest first."""
+    assistants: Literal["none", "auto"] | list[str] = "none"
+    """Intermediate teachers by name, largest first; `auto`: the pilot tries one, where the student fits badly what it is
+    taught and there is time for it."""
+    guidance: Guidance = "last"
+    """Who teaches the student: `last`, the model before it in the chain; `all`, the mean of all before it; `route`, the
+    teacher's earlier weights in turn, then the teacher; `snapshots`, the mean of these."""
+    pilot: Annotated[float, Field(gt=0, le=2)] | Literal["off"] = 0.25
+    """What the pilot may take to choose what is `auto` of objective and assistants: a share of the student's training
+    time; `off`: the default is taken."""
     baseline: bool = True
     """Trains the student without a teacher too, to measure what the teacher's help is worth."""
     stage: StageConfig = StageConfig()

@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "int8.json"
 
     @property
+    def pilot(self) -> Path:
+        """What the pilot tried and chose."""
+        return self.path / "pilot.json"
+
+    @property
     def report(self) -> Path:
         """The report's data."""
         return self.path / "report.json"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compressor.data.dataset import Dataset
-from compressor.distillation import probe, state, targets
+from compressor.distillation import probe, state, stones, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
@@ -90,13 +90,13 @@ def run_stage(
 
     Without a teacher the objective is the hard labels alone.
     """
-    model, trained = begin.model, None
+    model, trained, untouched = begin.model, None, begin.training == "none"
     label = f"{role} {begin.architecture.name}"
     if begin.training != "none" and epochs > 0:
-        begin = _with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
+        begin = with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
-        job = replace(job, stones=_stones(folder, epochs) if role in STONED else {})
+        job = replace(job, stones=stones.places(folder, epochs) if role in stones.ROLES else {})
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -126,6 +126,8 @@ def run_stage(
     )
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
+    if untouched and role in stones.ROLES:
+        stones.inherit(begin.origin, folder)
     checkpoint.save(folder, model, card)
     state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)
@@ -137,19 +139,7 @@ def _on_training(begin: Start, dataset: Dataset, device: torch.device) -> Predic
     return predict_model(begin.model, some, "train", begin.preprocessing, device=device)
 
 
-STONED = ("teacher", "assistant")
-"""Roles whose half-trained weights may teach better than the finished ones (Jin et al. 2019, RCO)."""
-STONES = (0.3, 0.5, 0.7)
-"""Shares of a training after which they are kept."""
-
-
-def _stones(folder: Path, epochs: int) -> dict[int, Path]:
-    """Epoch → where its weights are kept, beside the finished ones; too short a training has fewer."""
-    found = {round(share * epochs): folder / f"weights-{round(100 * share)}.safetensors" for share in STONES}
-    return {epoch: path for epoch, path in found.items() if 0 < epoch < epochs}
-
-
-def _with_head(
+def with_head(
     begin: Start,
     dataset: Dataset,
     config: StageConfig,
@@ -189,12 +179,15 @@ def prepare_teacher(
     dataset: Dataset,
     config: StageConfig,
     *,
-    epochs: int,
+    views: range,
     label: str,
     device: torch.device,
     progress: Progress,
-) -> Teacher:
-    """The teacher as its stored targets where the objective can live with them, else live."""
+) -> FrozenTeacher | targets.StoredTeacher:
+    """The teacher as its stored targets where the objective can live with them, else live.
+
+    `views` are those that it will be asked for.
+    """
     if isinstance(teacher, TableTeacher):
         return teacher.of(dataset)
     precision = config.targets.precision
@@ -206,7 +199,7 @@ def prepare_teacher(
     try:
         return targets.fill(
             *found, teacher, dataset, config.targets,
-            views=targets.views_needed(config.targets, epochs), label=label, device=device, progress=progress,
+            first=views.start, views=views.stop, label=label, device=device, progress=progress,
         )  # fmt: skip
     except CompressorError as error:
         progress.say(f"the teacher stays live: {error}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from compressor.objectives.config import CeConfig, DistConfig, HintConfig, KdConfig, ObjectiveConfig
+
+Guidance = Literal["last", "all", "route", "snapshots"]
+"""Who teaches the student: the model before it; all before it (the mean of their probabilities); the teacher's earlier
+weights in turn and then the teacher; or the mean of these."""
 
 
 class OptimizerConfig(BaseModel):
@@ -88,6 +92,12 @@ class StageConfig(BaseModel):
         hint=HintConfig(weight=4.0),
     )
     """The weighted sum that is minimised; teachers and baselines use its hard labels alone."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objective(cls, value: Any) -> Any:
+        """`objective: auto` is the default, to be chosen anew by the pilot."""
+        return cls.model_fields["objective"].default.model_copy(update={"auto": True}) if value == "auto" else value
 
 
 Override = dict[str, Any]

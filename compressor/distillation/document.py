@@ -107,3 +107,74 @@ class Tuning(Document):
     """The recipe's own values, which are tried first."""
     trials: list[Trial]
     """In turn; failed ones are not listed."""
+
+
+class PilotTrial(Document):
+    """One trial of an arm."""
+
+    epochs: int
+    """Of its own, complete schedule."""
+    seed: int
+    """Which weights and order it began with."""
+    top1: float
+    """On validation, a fraction."""
+    nll: float
+    """On validation, nats."""
+    agreement: float | None = None
+    """Share of the validation samples on which it names the class that its teacher names."""
+    seconds: float
+    """Of training."""
+
+
+class PilotArm(Document):
+    """What became of an arm."""
+
+    name: str
+    """As in the arms' table; an assistant's has the assistant's name in it."""
+    objective: str
+    """Its terms with their weights."""
+    guidance: str
+    """Who teaches: `last`, `all`, `route`, `snapshots`; `none` for the control."""
+    trials: list[PilotTrial] = []
+    """The shortest first; none where it was not tried."""
+    note: str | None = None
+    """Why it was not tried, or left."""
+    ahead: dict[str, float] | None = None
+    """How much more often it is right than the recipe's own arm after the same epochs: mean, low … high."""
+
+
+class Pilot(Document):
+    """`pilot.json`: what the pilot tried, what that cost and what it chose."""
+
+    share: float
+    """Of the student's training time that it was given."""
+    budget: float
+    """The same in epochs of the student."""
+    spent: float = 0.0
+    """Epochs of the student that its trials and assistants cost."""
+    seconds: float = 0.0
+    """Of training, in all."""
+    costs: dict[str, float] = {}
+    """Seconds measured at the start, which a resume keeps: `epoch` of the student, `view` of all samples by the teacher,
+    `assistant`'s whole training; only what had to be known."""
+    arms: list[PilotArm] = []
+    """The chosen one too."""
+    chosen: str | None = None
+    """The arm's name; null before it is settled."""
+    assistant: str | None = None
+    """The assistant that was chosen with it."""
+    why: str = ""
+    """In a sentence."""
+
+
+class PastPilot(Document):
+    """A line of `pilots.jsonl`: what orders the arms of the next pilot."""
+
+    gap: float
+    """Logarithm of the teacher's parameters over the student's."""
+    views: float
+    """Logarithm of the samples that the student saw in all, at its longest trial."""
+    pretrained: bool
+    """Whether the student started from trained weights."""
+    gains: dict[str, float]
+    """Arm → validation accuracy above the recipe's own arm after the same epochs, a fraction."""

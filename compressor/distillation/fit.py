@@ -19,6 +19,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.loaders import Batch, EpochOrder, training_loader
 from compressor.distillation import state
 from compressor.distillation.config import StageConfig
+from compressor.distillation.guides import Several, wired
 from compressor.distillation.history import History
 from compressor.distillation.optim import build_ema, build_optimizer, build_schedule
 from compressor.distillation.probe import normalised
@@ -36,7 +37,7 @@ from compressor.objectives.objective import Objective, Signals
 from compressor.progress import Bar, Progress
 from compressor.seeds import derive_seed, seed_everything
 
-Teacher = FrozenTeacher | StoredTeacher
+Teacher = FrozenTeacher | StoredTeacher | Several
 
 KEPT_BYTES = 64_000_000
 """Bytes of validation inputs that are held in memory instead of being read anew every epoch."""
@@ -167,7 +168,8 @@ def _prepare(
     if job.teacher is not None:
         job.teacher.to(device)
     seed_everything(derive_seed(job.seed, "regressors"))
-    wiring = wire(model, job.preprocessing, job.teacher, job.config.objective)
+    features = wired(job.teacher) if job.teacher else None
+    wiring = wire(model, job.preprocessing, features, job.config.objective)
     objective = Objective(job.config.objective, wiring.widths).to(device)
     asked = job.teacher.wants if job.teacher else None
     views = job.config.targets.views
@@ -231,6 +233,8 @@ def _epoch(
 ) -> dict[str, Any]:
     job = run.job
     order.epoch = epoch
+    if isinstance(job.teacher, Several):
+        job.teacher.reach(epoch / job.epochs)
     seed_everything(derive_seed(job.seed, "epoch", epoch, 0))
     run.student.train()
     if job.finetuning and job.config.optimizer.statistics == "kept":

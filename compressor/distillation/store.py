@@ -119,11 +119,11 @@ class TargetStore:
         """Shards per view."""
         return -(-self.samples // BLOCK)
 
-    def missing(self, views: int) -> list[tuple[int, int]]:
-        """(view, block) of every shard that isn't there or is damaged. Reads all that are there."""
+    def missing(self, views: int, first: int = 0) -> list[tuple[int, int]]:
+        """(view, block) of every shard from view `first` on that isn't there or is damaged. Reads all that are there."""
         return [
             (v, b)
-            for v in range(views)
+            for v in range(first, views)
             for b in range(self.blocks)
             if not shards.valid(self.path(v, b), self.shape(b), self.layout.dtype)
         ]

@@ -234,14 +234,15 @@ def fill(
     label: str,
     device: torch.device,
     progress: Progress,
+    first: int = 0,
 ) -> StoredTeacher:
-    """Computes what is missing or damaged of `views` views; a second process waits and finds it done.
+    """Computes what is missing or damaged of the views `first` … `views` − 1; a second process waits and finds it done.
 
     Raises:
         CompressorError: it does not fit into `cache_limit` or on the disk.
     """
     with shards.locked(store.folder):
-        todo = store.missing(views)
+        todo = store.missing(views, first)
         if todo:
             rows = sum(store.shape(block)[0] for _, block in todo)
             shards.make_room(root(), store.folder, rows * store.layout.row_bytes, round(config.cache_limit * 1e9))
@@ -296,3 +297,14 @@ def _views(teacher: FrozenTeacher, dataset: Dataset, samples: NDArray[np.int64],
 def _repeated(tensor: Tensor, size: int) -> Tensor:
     """Exactly `size` samples, repeated from the first on."""
     return tensor[torch.arange(size) % len(tensor)]
+
+
+def seconds_per_view(teacher: FrozenTeacher, dataset: Dataset, config: TargetsConfig, device: torch.device) -> float:
+    """Seconds in which a teacher answers one view of every training sample, from one batch after a first."""
+    teacher.to(device)
+    indices = dataset.spread("train", config.batch_size, "speed")
+    for _ in range(2):
+        started = time.perf_counter()
+        teacher.targets(on_device(_views(teacher, dataset, indices, 0), device)).logits.cpu()
+        taken = time.perf_counter() - started
+    return taken / len(indices) * len(dataset.splits["train"])

@@ -65,6 +65,9 @@ class Family(Protocol):
     def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
         """A model as its makers meant it, and a few random things for it: what it costs can be measured with them."""
 
+    def kin(self, name: str) -> list[str]:
+        """Models of other sizes with the same ancestry, by name; none where the family does not know."""
+
     def packages(self) -> tuple[str, ...]:
         """Distributions whose version may change what a model answers."""
 

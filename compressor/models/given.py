@@ -63,6 +63,10 @@ class GivenFamily:
         side = preprocessing.facts()["size"]
         return (torch.zeros(batch, side, side, 3, dtype=torch.uint8),)
 
+    def kin(self, name: str) -> list[str]:
+        """None is known by name."""
+        return []
+
     def raw(self, preprocessing: Preprocessing, batch: int) -> NoReturn:
         """It is not exported."""
         self.refuse("exported")

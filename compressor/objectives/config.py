@@ -106,6 +106,8 @@ class ObjectiveConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    auto: bool = False
+    """Whether the pilot may choose other terms; these are then its first arm, and what is taken where it can't tell."""
     ce: CeConfig | None = None
     """Cross-entropy with the hard labels."""
     kd: KdConfig | None = None

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from compressor import runfolder
 from compressor.benchmarking import host
 from compressor.data.dataset import Dataset
-from compressor.data.kind import kind_of
 from compressor.display import surroundings
-from compressor.distillation import chain
 from compressor.distillation.accelerator import accelerator
-from compressor.distillation.acquire import Start
-from compressor.distillation.chain import Result
-from compressor.distillation.fit import Teacher
 from compressor.errors import UsageError
 from compressor.files import write_json, write_text
 from compressor.options import Settings, options, spelled
@@ -34,15 +28,14 @@ from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
-from compressor.workflows.export import Results, export_run, ship
+from compressor.workflows.export import export_run, ship
 from compressor.workflows.plan import (
     NEEDED,
     Plan,
-    Stage,
-    begin,
     make_plan,
     run_name,
 )
+from compressor.workflows.train import train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,113 +180,3 @@ def dataset_entry(dataset: Dataset) -> DatasetEntry:
     return DatasetEntry(
         name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint
     )
-
-
-def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
-    """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
-    assert planned.recipe.threads != "auto"
-    torch.set_num_threads(planned.recipe.threads)
-    results: Results = {}
-    prepared: dict[str, Dataset] = {}
-    teacher: Result | None = None
-    for index in range(len(planned.stages)):
-        if teacher is not None:
-            planned = decide_precision(planned, run, teacher, device, progress)
-        stage = planned.stages[index]
-        for seed in stage.seeds:
-            folder = run.stage(stage.index, stage.role, stage.model, seed)
-            result = chain.finished(folder)
-            if result is None:
-                members = results.get(("member", seed), [])
-                first = begin(planned, stage, seed, device.device, members)
-                if first.notice:
-                    progress.say(first.notice)
-                sees = teacher.card.preprocessing if teacher else first.preprocessing
-                if sees.view_key not in prepared:  # opening a store reads all of it to check it: once is enough
-                    kind = kind_of(planned.dataset.modality)
-                    prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
-                own = replace(planned, dataset=prepared[sees.view_key])
-                result = _train_one(own, stage, first, seed, teacher, folder, device, progress)
-            else:
-                progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
-            results.setdefault((stage.role, seed), []).append(result)
-            if stage.role in ("teacher", "assistant", "member"):
-                teacher = result if stage.role != "member" else None
-                progress.say(_introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
-    return results
-
-
-def _train_one(
-    planned: Plan,
-    stage: Stage,
-    first: Start,
-    seed: int,
-    teacher: Result | None,
-    folder: Path,
-    device: Accelerator,
-    progress: Progress,
-) -> Result:
-    dataset = planned.dataset
-    source = None
-    if stage.role in ("assistant", "student"):
-        assert teacher is not None
-        dataset, source = learning_from(planned, stage, first, teacher, device, progress)
-    return chain.run_stage(
-        first,
-        dataset,
-        stage.config,
-        role=stage.role,
-        epochs=stage.epochs,
-        seed=seed,
-        teacher=source,
-        folder=folder,
-        accelerator=device,
-        progress=progress,
-    )
-
-
-def learning_from(
-    planned: Plan, stage: Stage, first: Start, teacher: Result, device: Accelerator, progress: Progress
-) -> tuple[Dataset, Teacher]:
-    """What a taught stage learns from (unlabelled samples among it) and the teacher, stored or live."""
-    recipe, dataset = planned.recipe, planned.dataset
-    frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
-    if "unlabeled" in dataset.splits:
-        chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
-        dataset = dataset.with_unlabeled(chosen)
-        progress.say(f"{stage.role}: learns from {len(chosen)} unlabelled samples too")
-    source = chain.prepare_teacher(
-        frozen, first, dataset, stage.config, epochs=stage.epochs,
-        label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
-    )  # fmt: skip
-    return dataset, source
-
-
-def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Accelerator, progress: Progress) -> Plan:
-    """Measures once in which precision the teacher answers fastest, and writes it into the recipe for a resume."""
-    recipe = planned.recipe
-    if recipe.stage.targets.precision != "auto":
-        return planned
-    chosen = chain.fastest_precision(teacher, planned.dataset, recipe.stage, device.device)
-    progress.say(f"the teacher answers in {chosen}")
-    settled = recipe.stage.targets.model_copy(update={"precision": chosen})
-    recipe = recipe.model_copy(update={"stage": recipe.stage.model_copy(update={"targets": settled})})
-    write_text(run.recipe, recipe.to_yaml())
-    run.update(recipe=recipe.fingerprint)
-    stages = tuple(replace(s, config=recipe.stage_for(s.role, s.model)) for s in planned.stages)
-    return replace(planned, recipe=recipe, stages=stages)
-
-
-def _introduction(role: str, result: Result, *, calibrated: bool) -> str:
-    """What is known of a teacher before it teaches."""
-    seen = chain.calibration(result)
-    if not seen:
-        return f"{role} {result.card.architecture.name} says nothing of the validation samples: it is not calibrated"
-    text = f"{role} {result.card.architecture.name} on validation: top-1 {seen['top1']:.3f}, ECE {seen['ece']:.3f}"
-    if calibrated:
-        text += f" ({seen['ece_calibrated']:.3f} at its calibration temperature {seen['temperature']:.2f})"
-    if result.card.calibration:
-        text += f". {result.card.calibration}"
-    if seen["top1"] < 2 * seen["chance"]:
-        text += " — it hardly beats guessing and will teach noise; give it more epochs or pretrained weights"
-    return text

@@ -19,7 +19,7 @@ from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
-from compressor.distillation import acquire, chain
+from compressor.distillation import acquire, chain, targets
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
@@ -236,7 +236,8 @@ def _fine_tuned(job: int8.Int8Job, run: RunFolder, progress: Progress) -> torch.
     )  # fmt: skip
     config = job.config.int8
     taught = chain.prepare_teacher(
-        teacher.as_teacher(calibrate=recipe.teacher.calibrate), student, dataset, stage, epochs=config.qat_epochs,
+        teacher.as_teacher(calibrate=recipe.teacher.calibrate), student, dataset, stage,
+        views=range(targets.views_needed(stage.targets, config.qat_epochs)),
         label=f"{teacher.card.role} {teacher.card.architecture.name}", device=device.device, progress=progress,
     )  # fmt: skip
     types = TARGETS[detect() if config.target == "auto" else config.target]

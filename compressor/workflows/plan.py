@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,10 +18,13 @@ from compressor.distillation.chain import Result
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError, did_you_mean
 from compressor.evaluation.shift import damages_of
+from compressor.files import write_text
 from compressor.models.family import resolve
+from compressor.objectives.objective import needs
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
-from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
+from compressor.runfolder import RunFolder
+from compressor.workflows.teachers import logits_alone, named_teachers, suggested, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -65,7 +68,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         damages_of(kind)  # said before hours of training, not after
     members = named_teachers(recipe.teacher.model, kind, progress)
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
-    wanted = [] if recipe.assistants == "none" else recipe.assistants
+    wanted = [] if isinstance(recipe.assistants, str) else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
     if recipe.student.model != student:
         progress.say(f"{recipe.student.model} → {student}")
@@ -93,7 +96,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             ),
             "teacher": recipe.teacher.model_copy(update={"model": teacher}),
             "student": recipe.student.model_copy(update={"model": student}),
-            "assistants": assistants or "none",
+            "assistants": assistants or ("auto" if recipe.assistants == "auto" else "none"),
             "stage": recipe.stage.model_copy(update={"epochs": epochs}),
         }
     )
@@ -104,7 +107,9 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             f"student and baseline are trained with {resolved.seeds} seeds each: from one, nobody can tell whether the "
             "teacher helped; --seeds 1 is quicker"
         )
-    stages = tuple(_stages(resolved, dataset, members, student, assistants))
+    apart = members if len(members) > 1 else []
+    teachers = [*(("member", m.name, m.spelled) for m in apart), ("teacher", named, None)]
+    stages = tuple(_stages(resolved, dataset, teachers))
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
 
@@ -130,19 +135,30 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
             )
 
 
-def _stages(
-    recipe: Recipe, dataset: Dataset, members: list[NamedTeacher], student: str, assistants: list[str]
-) -> Iterator[Stage]:
+def settled(planned: Plan, recipe: Recipe, run: RunFolder) -> Plan:
+    """The plan with what was settled by measuring or by the pilot, which a resume finds in the run's recipe."""
+    write_text(run.recipe, recipe.to_yaml())
+    run.update(recipe=recipe.fingerprint)
+    return replanned(planned, recipe)
+
+
+def replanned(planned: Plan, recipe: Recipe) -> Plan:
+    """The plan with a recipe that has the same teachers, data and student."""
+    teachers = [(s.role, s.model, s.source) for s in planned.stages if s.role in ("member", "teacher")]
+    return replace(planned, recipe=recipe, stages=tuple(_stages(recipe, planned.dataset, teachers)))
+
+
+def _stages(recipe: Recipe, dataset: Dataset, teachers: Sequence[tuple[str, str, str | None]]) -> Iterator[Stage]:
+    """Teachers by role, name and how they were given, then the chain."""
     assert recipe.seeds != "auto"
     seeds = tuple(range(recipe.seed, recipe.seed + recipe.seeds))
-    apart = members if len(members) > 1 else []
-    rows = [("member", m.name, seeds[:1]) for m in apart]
-    rows.append(("teacher", "+".join(m.name for m in members), seeds[:1]))
-    rows += [("assistant", a, seeds[:1]) for a in assistants]
-    rows.append(("student", student, seeds))
-    if recipe.baseline:
-        rows.append(("baseline", student, seeds))
-    for index, (role, model, own) in enumerate(rows):
+    student = recipe.student.model
+    rows = [(role, name, given, seeds[:1]) for role, name, given in teachers]
+    rows += [("assistant", a, None, seeds[:1]) for a in recipe.assistants if not isinstance(recipe.assistants, str)]
+    rows.append(("student", student, None, seeds))
+    if recipe.baseline and needs(recipe.stage_for("student", student).objective):  # untaught, it is its own baseline
+        rows.append(("baseline", student, None, seeds))
+    for index, (role, model, given, own) in enumerate(rows):
         config = recipe.stage_for("teacher" if role == "member" else role, model)
         passes = recipe.teacher.epochs if role in ("teacher", "member") else config.epochs
         if role == "member":
@@ -159,7 +175,7 @@ def _stages(
             epochs=epochs,
             config=config,
             seeds=own,
-            source=members[index].spelled if role == "member" else None,
+            source=given,
         )
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +17,10 @@ from accelerate import Accelerator
 from compressor import runfolder
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
-from compressor.distillation import chain
+from compressor.distillation import trials
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.chain import Result
 from compressor.distillation.document import Tuning
-from compressor.distillation.fit import fit
 from compressor.errors import CompressorError, UsageError
 from compressor.files import write_json, write_text
 from compressor.objectives.config import ObjectiveConfig
@@ -37,7 +34,7 @@ from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import derive_seed, leaves_no_trace
 from compressor.workflows.choose import choose
-from compressor.workflows.distill import dataset_entry, decide_precision, learning_from, same_data, train
+from compressor.workflows.distill import dataset_entry, same_data
 from compressor.workflows.plan import (
     Plan,
     Stage,
@@ -45,6 +42,8 @@ from compressor.workflows.plan import (
     make_plan,
     run_name,
 )
+from compressor.workflows.teaching import decide_precision, learning_from
+from compressor.workflows.train import train
 
 TEMPERATURES = (1.0, 10.0)
 ALPHAS = (0.02, 0.9)
@@ -140,11 +139,10 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     teachers = tuple(s for s in planned.stages if s.role in ("member", "teacher", "assistant"))
     found = train(replace(planned, stages=teachers), run, device, progress)
-    last = teachers[-1]
-    teacher = found[last.role, last.seeds[0]][-1]
-    planned = decide_precision(planned, run, teacher, device, progress)
+    earlier = [found[s.role, s.seeds[0]].pop(0) for s in teachers if s.role != "member"]
+    planned = decide_precision(planned, run, earlier[-1], device, progress)
     kind = kind_of(planned.dataset.modality)
-    planned = replace(planned, dataset=kind.prepared(planned.dataset, teacher.card.preprocessing, progress))
+    planned = replace(planned, dataset=kind.prepared(planned.dataset, earlier[-1].card.preprocessing, progress))
     stage = planned.stage("student")
     assert stage is not None
     study = optuna.create_study(
@@ -161,12 +159,12 @@ def search(
     _enqueue_stopped(study, _values(own))
 
     def attempt(trial: Any) -> float:
-        return _attempt(trial, planned, stage, teacher, run, device, progress)
+        return _attempt(trial, planned, stage, earlier, run, device, progress)
 
     while (left := trials - len(_counted(study))) > 0:
         study.optimize(attempt, n_trials=1)
         _say(study, left, trials, progress)
-    written = _write(planned.recipe, run, found["teacher", teachers[0].seeds[0]][0], study, own)
+    written = _write(planned.recipe, run, earlier[0], study, own)
     run.update(status="tuned")
     return written
 
@@ -203,7 +201,13 @@ def _say(study: Any, left: int, trials: int, progress: Progress) -> None:
 
 
 def _attempt(
-    trial: Any, planned: Plan, stage: Stage, teacher: Result, run: RunFolder, device: Accelerator, progress: Progress
+    trial: Any,
+    planned: Plan,
+    stage: Stage,
+    earlier: Sequence[Result],
+    run: RunFolder,
+    device: Accelerator,
+    progress: Progress,
 ) -> float:
     """One training of the student; accuracy on validation, of which less than one row is the NLL's to decide."""
     import optuna
@@ -214,38 +218,25 @@ def _attempt(
     digest = hashlib.blake2b(json.dumps(trial.params, sort_keys=True).encode(), digest_size=6).hexdigest()
     folder = run.path / "trials" / digest
     first = begin(planned, stage, stage.seeds[0], device.device)
-    dataset, source = learning_from(planned, replace(stage, config=config), first, teacher, device, progress)
-    job = chain.job_for(
-        first, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0], teacher=source
-    )
-    samples = len(dataset.splits["validation"]) * dataset.rows
-    seen: dict[str, float] = {}
+    dataset, source = learning_from(planned, replace(stage, config=config), first, earlier, device, progress)
+    rows = len(dataset.splits["validation"]) * dataset.rows
 
     def watch(record: dict[str, Any]) -> None:
-        seen["top1"], seen["nll"] = record["validation_top1"], record["validation_nll"]
-        trial.report(_score(seen, samples), record["epoch"])
+        trial.report(trials.score(record["validation_top1"], record["validation_nll"], rows), record["epoch"])
         if record["epoch"] < stage.epochs and trial.should_prune():
             raise optuna.TrialPruned
 
     try:
-        fit(first.model, dataset, job, folder=folder, accelerator=device, progress=progress, watch=watch)
+        found = trials.run(
+            first, dataset, config, label=f"trial {trial.number}", epochs=stage.epochs, seed=stage.seeds[0],
+            teacher=source, folder=folder, accelerator=device, progress=progress, watch=watch,
+        )  # fmt: skip
     except CompressorError as error:  # a loss that is no longer finite says that these values are bad
         trial.set_user_attr("error", str(error))
         raise optuna.TrialPruned from error
-    finally:
-        if sys.exc_info()[0] is not KeyboardInterrupt:
-            shutil.rmtree(folder / "state", ignore_errors=True)
-    trial.set_user_attr("top1", seen["top1"])
-    trial.set_user_attr("nll", seen["nll"])
-    return _score(seen, samples)
-
-
-WORST_NLL = 9.9
-"""Nats at which the NLL is cut off, so that it decides less than one sample of accuracy does."""
-
-
-def _score(seen: dict[str, float], samples: int) -> float:
-    return seen["top1"] - min(seen["nll"], WORST_NLL) / (10 * samples)
+    trial.set_user_attr("top1", found.top1)
+    trial.set_user_attr("nll", found.nll)
+    return found.score
 
 
 def _space(objective: ObjectiveConfig) -> dict[str, tuple[float, float, bool]]:

@@ -306,6 +306,9 @@ class Mlp:
         features = np.random.default_rng(0).standard_normal((4, size), dtype=np.float32)
         return architecture, preprocessing, {"features": features}
 
+    def kin(self, name: str) -> list[str]:
+        return []
+
     def packages(self) -> tuple[str, ...]:
         return ("torch",)
 

@@ -41,7 +41,7 @@ def test_a_search_stops_resumes_and_writes_a_recipe(workdir: Path, monkeypatch: 
             raise KeyboardInterrupt
         return fit(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuning, "fit", interrupted)
+    monkeypatch.setattr("compressor.distillation.trials.fit", interrupted)
     result = compress("tune", "--teacher", "test_resnet", *SMALL, "--trials", "3", "--name", "search")
     assert result.exit_code == 130, result.output
     assert "interrupted" in result.output
@@ -81,7 +81,7 @@ def test_a_hopeless_trial_does_not_end_the_search(workdir: Path, monkeypatch: py
             raise CompressorError("the loss is no longer finite")
         return fit(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuning, "fit", diverging)
+    monkeypatch.setattr("compressor.distillation.trials.fit", diverging)
     result = compress("tune", "--teacher", "test_resnet", *SMALL, "--trials", "2", "--json")
     assert result.exit_code == 0, result.output
     assert [t["state"] for t in json.loads(result.stdout)["trials"]] == ["complete", "pruned"]

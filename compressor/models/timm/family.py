@@ -92,6 +92,10 @@ class Timm:
         pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
         return architecture, preprocessing, {"pixels": pixels}
 
+    def kin(self, name: str) -> list[str]:
+        """See `names.kin`."""
+        return names.kin(name)
+
     def packages(self) -> tuple[str, ...]:
         """timm's architectures on torch's kernels."""
         return ("timm", "torch")

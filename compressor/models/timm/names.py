@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from compressor.errors import UsageError, nearest
 from compressor.packages import import_timm
 
@@ -51,3 +53,12 @@ def listing(pattern: str) -> list[str]:
     timm = import_timm()
     found: list[str] = timm.list_models(pattern if "*" in pattern else f"*{pattern}*")
     return found
+
+
+def kin(name: str) -> list[str]:
+    """timm's names that begin with the same words: `resnet50` has `resnet18`, `resnet10t`, …"""
+    words = re.match(r"[a-z]+(?:_[a-z]+)*", name)
+    if words is None or ":" in name:
+        return []
+    found: list[str] = import_timm().list_models(f"{words.group()}*")
+    return [other for other in found if other != name]

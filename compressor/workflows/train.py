@@ -1,0 +1,57 @@
+"""The chain of a plan, stage by stage: what is finished is read back, the rest is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+
+from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
+from compressor.distillation import chain
+from compressor.distillation.chain import Result
+from compressor.progress import Progress
+from compressor.runfolder import RunFolder
+from compressor.workflows import pilot
+from compressor.workflows.export import Results
+from compressor.workflows.plan import Plan, begin
+from compressor.workflows.teaching import decide_precision, introduction, train_one
+
+
+def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
+    """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
+    assert planned.recipe.threads != "auto"
+    torch.set_num_threads(planned.recipe.threads)
+    results: Results = {}
+    prepared: dict[str, Dataset] = {}
+    earlier: list[Result] = []
+    index = 0
+    while index < len(planned.stages):
+        if earlier:
+            planned = decide_precision(planned, run, earlier[0], device, progress)
+        if planned.stages[index].role not in ("member", "teacher"):  # what is still to be chosen is chosen now
+            planned = pilot.choose(planned, run, earlier, device, progress)
+        stage = planned.stages[index]
+        index += 1
+        for seed in stage.seeds:
+            folder = run.stage(stage.index, stage.role, stage.model, seed)
+            result = chain.finished(folder)
+            if result is None:
+                members = results.get(("member", seed), [])
+                first = begin(planned, stage, seed, device.device, members)
+                if first.notice:
+                    progress.say(first.notice)
+                sees = earlier[-1].card.preprocessing if earlier else first.preprocessing
+                if sees.view_key not in prepared:  # opening a store reads all of it to check it: once is enough
+                    kind = kind_of(planned.dataset.modality)
+                    prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
+                own = replace(planned, dataset=prepared[sees.view_key])
+                result = train_one(own, stage, first, seed, earlier, folder, device, progress)
+            else:
+                progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
+            results.setdefault((stage.role, seed), []).append(result)
+            if stage.role in ("teacher", "assistant", "member"):
+                earlier += [result] if stage.role != "member" else []
+                progress.say(introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
+    return results

@@ -1,0 +1,93 @@
+"""The trials of one pilot: how an arm is tried, and how two are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from compressor.distillation import trials
+from compressor.distillation.arms import Arm
+from compressor.distillation.chain import Result
+from compressor.distillation.document import PilotTrial
+from compressor.distillation.trials import Outcome
+from compressor.evaluation import metrics
+from compressor.progress import Progress
+from compressor.runfolder import RunFolder, slug
+from compressor.workflows.plan import Plan, Stage, begin
+from compressor.workflows.teaching import learning_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trying:
+    """What all trials of a pilot have in common, and what they came to."""
+
+    planned: Plan
+    stage: Stage
+    run: RunFolder
+    earlier: Sequence[Result]
+    device: Accelerator
+    progress: Progress
+    params: int
+    """Of the student."""
+    pretrained: bool
+    """Whether it starts from trained weights."""
+    outcomes: dict[tuple[str, int, int], Outcome] = field(default_factory=dict)
+    """(arm's name, epochs, seed) → what it came to."""
+
+    def trial(self, arm: Arm, epochs: int, seed: int, earlier: Sequence[Result] | None = None) -> Outcome:
+        """One trial; `earlier` where an assistant joins the chain."""
+        key = (arm.name, epochs, seed)
+        folder = self.run.path / "pilot" / f"{slug(arm.name)}-{epochs}-seed{seed}"
+        if (found := trials.ended(folder)) is None:
+            config = self.stage.config.model_copy(
+                update={
+                    "objective": arm.objective,
+                    "warmup_epochs": self.stage.config.warmup_epochs * epochs / self.stage.epochs,
+                }
+            )
+            stage = replace(self.stage, config=config, epochs=epochs)
+            recipe = self.planned.recipe.model_copy(update={"guidance": arm.guidance})
+            planned = replace(self.planned, recipe=recipe)
+            first = begin(planned, stage, seed, self.device.device)
+            dataset, teacher = planned.dataset, None
+            if arm.taught:
+                own = earlier or self.earlier
+                dataset, teacher = learning_from(planned, stage, first, own, self.device, self.progress)
+            found = trials.run(
+                first, dataset, config, label=f"pilot: {arm.name}", epochs=epochs, seed=seed, teacher=teacher,
+                folder=folder, accelerator=self.device, progress=self.progress,
+            )  # fmt: skip
+        self.outcomes[key] = found
+        return found
+
+    def right(self, name: str, epochs: int, seeds: Sequence[int]) -> NDArray[np.bool_]:
+        """(seeds, rows): whether an arm's trials were right on validation."""
+        seen = [self.outcomes[name, epochs, seed].seen for seed in seeds]
+        return np.stack([s.logits.argmax(axis=1) == s.labels for s in seen])
+
+    def ahead(self, one: str, other: str, epochs: int, seeds: Sequence[int]) -> dict[str, float] | None:
+        """How much more often `one` is right than `other` after the same epochs; None where one was not tried."""
+        seeds = [s for s in seeds if (one, epochs, s) in self.outcomes and (other, epochs, s) in self.outcomes]
+        if not seeds:
+            return None
+        return metrics.training_gain(self.right(one, epochs, seeds), self.right(other, epochs, seeds))
+
+    def agreement(self, outcome: Outcome) -> float | None:
+        """Share of validation on which a student names its first teacher's class; None where that one says nothing."""
+        said = self.earlier[0].validation.logits
+        return metrics.agreement(said, outcome.seen.logits) if len(said) == len(outcome.seen.logits) else None
+
+    def score(self, arm: Arm, epochs: int, seeds: Sequence[int]) -> float:
+        """The mean of what its trials are ordered by."""
+        return float(np.mean([self.outcomes[arm.name, epochs, seed].score for seed in seeds]))
+
+    def row(self, name: str, epochs: int, seed: int) -> PilotTrial:
+        """A trial for the document."""
+        one = self.outcomes[name, epochs, seed]
+        return PilotTrial(
+            epochs=epochs, seed=seed, top1=one.top1, nll=one.nll, agreement=self.agreement(one), seconds=one.seconds
+        )
