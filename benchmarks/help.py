@@ -8,7 +8,8 @@ objective, and the baseline; per seed all begin with the same weights and see th
 validation, which choices are made by, and on test.
 
 Settings: a, the digits; b, few small images and a teacher from scratch; c, a strong pretrained teacher and a
-student from scratch; d, the same and a pretrained student; e, 1,000 labelled and 9,000 unlabelled images: of each
+student from scratch; d, the same and a pretrained student; f and g, the widest gaps, from scratch and from
+trained weights; e, 1,000 labelled and 9,000 unlabelled images: of each
 of CIFAR-10's classes, in the order of their names, 100 images in train/, 200 in val/, 900 in the unlabelled folder.
 """
 
@@ -32,8 +33,8 @@ from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.recipe import load
 from compressor.runfolder import RunFolder
-from compressor.workflows import distill as pipeline
 from compressor.workflows import plan as planning
+from compressor.workflows.train import train as train_chain
 
 ROWS: dict[str, list[str]] = {
     "baseline": [],
@@ -56,6 +57,11 @@ SETTINGS: dict[str, list[str]] = {
         "teacher.model=resnet18", "student.model=mobilenetv3_small_050", "data.image_size=32", "data.limit=4000",
         "teacher.epochs=10", "stage.epochs=10",
     ],
+    "f": [
+        "teacher.model=resnet50", "student.model=mobilenetv3_small_050", "data.image_size=32", "data.limit=4000",
+        "teacher.epochs=10", "stage.epochs=10",
+    ],
+    "g": [*CIFAR, *STRONG, "student.model=mobilenetv3_small_050", "student.init=scratch", "stage.epochs=10"],
     "c": [*CIFAR, *STRONG, "student.model=mobilenetv3_small_100", "student.init=scratch", "stage.epochs=30"],
     "d": [
         *CIFAR, *STRONG, "student.model=tf_efficientnet_lite0",
@@ -124,7 +130,7 @@ def train(folder: Path, settings: list[str], role: str, log: Log, accelerator: A
     stages = tuple(stage for stage in planned.stages if stage.role in ("teacher", role))
     planned = type(planned)(**(vars(planned) | {"stages": stages}))
     folder.mkdir(parents=True, exist_ok=True)
-    results = pipeline.train(planned, RunFolder(folder), accelerator, log)
+    _, results = train_chain(planned, RunFolder(folder), accelerator, log)
     own = [results[key][0] for key in sorted(results, key=str) if key[0] == role]
     shown = " ".join(f"--set '{text}'" if " " in text else f"--set {text}" for text in settings)
     seen = [Predictions.load(result.folder / "predictions.npz") for result in own]

@@ -113,6 +113,8 @@ def spelled(annotation: Any) -> str:
         return " \\| ".join(f"`{a}`" for a in arguments)
     if origin in (typing.Union, types.UnionType):
         return " \\| ".join(spelled(a) for a in arguments)
+    if origin is typing.Annotated:
+        return spelled(arguments[0])
     if annotation is type(None):
         return "`null`"
     if origin in (list, tuple):

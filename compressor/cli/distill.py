@@ -55,6 +55,12 @@ def distill(
     shift: Annotated[
         bool | None, typer.Option("--shift/--no-shift", help="The report tells accuracy under damage, too.")
     ] = None,
+    pilot: Annotated[
+        str | None,
+        typer.Option(
+            help="What choosing `auto` objective or assistants may take, as a share of the student's training; off."
+        ),
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -74,6 +80,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3_small_050 --assistants resnet18
 
+        compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --assistants auto --set stage.objective=auto
+
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --unlabeled more-photos/
 
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
@@ -86,6 +94,7 @@ def distill(
         "assistants": assistants, "baseline": baseline, "epochs": epochs, "batch_size": batch_size,
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
         "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
+        "pilot": pilot,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

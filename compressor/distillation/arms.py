@@ -86,27 +86,22 @@ class Rungs:
     arms: int
     epochs: tuple[int, ...]
     """Of a trial on each rung; each rung's is twice that of the one before."""
-    control: bool
+    control: bool = True
     """Whether the control joins the last rung."""
-    seeds: int
-    """Of the last rung."""
 
     def width(self, rung: int) -> int:
         """Arms on a rung, without the control."""
         return self.arms if rung == 0 else max(2, self.arms >> rung)
 
     @property
-    def cost(self) -> float:
-        """Epochs of all its trials."""
-        last = len(self.epochs) - 1
-        repeats = [1] * last + [self.seeds]
-        widths = [self.width(k) + (self.control and k == last) for k in range(last + 1)]
-        return sum(w * r * e for w, r, e in zip(widths, repeats, self.epochs, strict=True))
+    def cost(self) -> int:
+        """Epochs of all its trials, one seed each: a second one tells less than trials of twice the length."""
+        widths = [self.width(k) for k in range(len(self.epochs))]
+        return sum(w * e for w, e in zip(widths, self.epochs, strict=True)) + self.control * self.epochs[-1]
 
 
 LEAST, LEAST_SHARE = 2, 0.03
 """Epochs, and share of the student's, below which a trial of the last rung says too little."""
-SEEDS = 3
 
 
 def rungs(budget: float, epochs: int, arms: int) -> Rungs | None:
@@ -119,16 +114,12 @@ def rungs(budget: float, epochs: int, arms: int) -> Rungs | None:
     """
     least = max(LEAST, LEAST_SHARE * epochs)
     for count in range(arms, 1, -1):
-        levels = 1 + int(math.log2(count / 2))
-        plan = Rungs(arms=count, epochs=tuple(2**k for k in range(levels)), control=True, seeds=1)
-        first = int(budget / plan.cost)
-        if first * plan.epochs[-1] >= least:
-            made = Rungs(arms=count, epochs=tuple(first * e for e in plan.epochs), control=True, seeds=1)
-            again = (made.width(levels - 1) + 1) * made.epochs[-1]
-            seeds = min(SEEDS, 1 + int((budget - made.cost) / again))
-            return Rungs(arms=count, epochs=made.epochs, control=True, seeds=seeds)
+        lengths = tuple(2**rung for rung in range(1 + int(math.log2(count / 2))))
+        first = int(budget / Rungs(arms=count, epochs=lengths).cost)
+        if first * lengths[-1] >= least:
+            return Rungs(arms=count, epochs=tuple(first * length for length in lengths))
     if budget >= 2 and arms >= 2:
-        return Rungs(arms=2, epochs=(int(budget / 2),), control=False, seeds=1)
+        return Rungs(arms=2, epochs=(int(budget / 2),), control=False)
     return None
 
 

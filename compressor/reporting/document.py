@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from compressor.benchmarking.document import ModelFacts, Timed, Verdict
+from compressor.distillation.document import Pilot
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
@@ -222,6 +223,8 @@ class Report(Document):
     """By group of the test samples, where the data have a `metadata.csv`."""
     shift: Shift | None = None
     """Under damage; null where it was not asked for."""
+    pilot: Pilot | None = None
+    """What chose how the student is taught; null where the recipe said it."""
     errors: Errors
     """Accuracy within each class."""
     reliability: list[Reliability] = []

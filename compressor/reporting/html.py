@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from compressor.packages import require
-from compressor.reporting import headline, plots, robustness, tables
+from compressor.reporting import headline, pilot, plots, robustness, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
 
@@ -21,7 +21,11 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         chain=chain(report),
         headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
         remarks=[
-            t for t in (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report)) if t
+            text
+            for text in (
+                headline.measured_on(report), headline.help_line(report), pilot.line(report), robustness.shift_line(report)
+            )
+            if text
         ],
         lost=robustness.slice_line(report),
         verdicts=report.verdicts,
@@ -29,6 +33,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         examples=examples or [],
         sections=[
             ("Models", tables.MODEL_COLUMNS, tables.model_lines(report.models)),
+            *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),
             ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report.exports)),
             ("Benchmark", tables.BENCHMARK_COLUMNS, tables.benchmark_lines(report.benchmark)),
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,

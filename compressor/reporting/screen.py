@@ -16,7 +16,7 @@ from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
-from compressor.reporting import headline, robustness, tables
+from compressor.reporting import headline, pilot, robustness, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 
@@ -81,6 +81,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     for line in (
         *(entry.text for entry in found.verdicts),
         headline.help_line(found),
+        pilot.line(found),
         robustness.slice_line(found),
         robustness.shift_line(found),
         headline.measured_on(found),

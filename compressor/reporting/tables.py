@@ -10,7 +10,7 @@ from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Gain
 from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
-from compressor.reporting import headline, robustness
+from compressor.reporting import headline, pilot, robustness
 from compressor.reporting.document import Model, Report
 
 
@@ -30,11 +30,15 @@ def render(report: Report) -> str:
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry.text}**" for entry in report.verdicts]
-    remarks = (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report))
+    remarks = (
+        headline.measured_on(report), headline.help_line(report), pilot.line(report), robustness.shift_line(report)
+    )  # fmt: skip
     parts += [line for line in remarks if line]
     parts += [f"**{line}**" for line in [robustness.slice_line(report)] if line]
     parts += [f"**Note.** {warning}" for warning in report.warnings]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
+    if report.pilot:
+        parts += ["## Pilot", grid(*pilot.table(report.pilot))]
     if report.exports:
         parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report.exports))]
     if report.int8:

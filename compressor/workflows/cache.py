@@ -35,18 +35,19 @@ class StoresResult(Shown):
 
 
 def stores() -> StoresResult:
-    """What runs share under `$COMPRESS_CACHE`: stored targets and decoded data, the last used first."""
+    """What runs share under `$COMPRESS_CACHE`: stored targets, decoded data, assistants; the last used first."""
     return StoresResult(document=_listed())
 
 
 def _listed() -> list[dict[str, Any]]:
     """Every store in the cache: `name`, `kind`, `what`, `bytes`, `last_used`; the latest first."""
     found = []
-    for kind in ("targets", "decoded"):
+    for kind in ("targets", "decoded", "assistants"):
         for folder in (cache_dir() / kind).glob("*/"):
             about = folder / "about.json"
             note = json.loads(about.read_text()) if about.is_file() else {}
-            what = f"{note['label']}, {note['views']} views of {note['rows']} samples" if note else "decoded data"
+            what = note["label"] if note else "decoded data"
+            what += f", {note['views']} views of {note['rows']} samples" if "views" in note else ""
             used = datetime.fromtimestamp(shards.last_use(folder), UTC).isoformat(timespec="seconds")
             size = shards.used(folder)
             found.append({"name": folder.name, "kind": kind, "what": what, "bytes": size, "last_used": used})

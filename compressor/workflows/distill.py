@@ -85,6 +85,7 @@ def distill(
     progress: Progress | None = None,
     command: str | None = None,
     shift: bool | None = None,
+    pilot: float | str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -103,7 +104,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
@@ -143,7 +144,7 @@ def carry_out(
         device=str(device.device),
     )
     try:
-        results = train(planned, run, device, progress)
+        planned, results = train(planned, run, device, progress)
         ship(planned, run, results)
         files = export_run(planned, run, results, progress)
         measured = document(

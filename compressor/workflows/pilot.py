@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 from accelerate import Accelerator
 
 from compressor.data.kind import kind_of
@@ -20,7 +19,7 @@ from compressor.files import read_document, write_json
 from compressor.objectives.objective import active
 from compressor.progress import Progress
 from compressor.recipe import Recipe
-from compressor.runfolder import RunFolder
+from compressor.runfolder import RunFolder, slug
 from compressor.workflows.plan import Plan, Stage, begin, replanned, settled
 from compressor.workflows.teaching import train_one
 from compressor.workflows.trying import Trying
@@ -108,20 +107,20 @@ def _carry_out(trying: Trying, known: Pilot | None) -> tuple[Pilot, Arm, str | N
         why = f"{budget - reserved:.1f} epochs are too few to compare anything in; the recipe's own objective stays"
         told = [PilotArm(name="an assistant", objective="", guidance="last", note=note)] if note else []
         return begun.model_copy(update={"chosen": arms.OWN, "why": why, "arms": told}), tried[0], None
-    finalists, seeds, length = _halve(trying, joining, plan), _seeds(stage, plan), plan.epochs[-1]
-    winner = _best(trying, finalists, length, seeds)
+    finalists, length = _halve(trying, joining, plan), plan.epochs[-1]
+    winner = _best(trying, finalists, length)
     helped, more = None, 0.0
     if helper is not None:
         winner, helped, more, note = _with_assistant(trying, winner, helper, plan)
         more += reserved if more else 0.0
-    without = trying.ahead(arms.CONTROL, winner.name, length, seeds)
-    why = _why(trying, winner, helped, length, seeds)
+    without = trying.ahead(arms.CONTROL, winner.name, length)
+    why = _why(trying, winner, helped, length)
     if without is not None and without["low"] > 0:
         why = f"after {length} epochs no teacher was better by {_signed(without)} than '{winner.name}': none teaches"
         winner, helped = arms.control(own), None
     found = begun.model_copy(
         update={
-            "spent": plan.cost + more + sum(extra.get(name, 0.0) * e for name, e, _ in trying.outcomes),
+            "spent": plan.cost + more + sum(extra.get(name, 0.0) * e for name, e in trying.outcomes),
             "seconds": sum(outcome.seconds for outcome in trying.outcomes.values()),
             "arms": _told(trying, tried, helper, note),
             "chosen": winner.name,
@@ -215,36 +214,29 @@ def _alone(budget: float, helper: str | None) -> Rungs | None:
     length = int(budget / 4)  # the arm, the control, the assistant's student, and that of all before it
     if helper is None or length < 1:
         return None
-    return Rungs(arms=1, epochs=(length,), control=True, seeds=1)
-
-
-def _seeds(stage: Stage, plan: Rungs) -> list[int]:
-    return [stage.seeds[0] + k for k in range(plan.seeds)]
+    return Rungs(arms=1, epochs=(length,))
 
 
 def _halve(trying: Trying, tried: list[Arm], plan: Rungs) -> list[Arm]:
     """Runs the rungs and gives the arms on the last one."""
-    left, first = tried, trying.stage.seeds[0]
+    left = tried
     for rung, epochs in enumerate(plan.epochs):
         last = rung == len(plan.epochs) - 1
-        seeds = _seeds(trying.stage, plan) if last else [first]
         if rung:  # the recipe's own arm stays: what is chosen instead of it has to beat it
-            ranked = sorted(left[1:], key=lambda arm: trying.score(arm, plan.epochs[rung - 1], [first]), reverse=True)
+            ranked = sorted(left[1:], key=lambda arm: trying.score(arm, plan.epochs[rung - 1]), reverse=True)
             left = [left[0], *ranked[: plan.width(rung) - 1]]
         joined = [*left, arms.control(trying.stage.config.objective)] if last and plan.control else left
-        for seed in seeds:
-            for arm in joined:
-                found = trying.trial(arm, epochs, seed)
-                trying.progress.say(f"pilot: {arm.name} · {epochs} epoch(s) · validation {found.top1:.3f}")
+        for arm in joined:
+            trying.trial(arm, epochs)
     return left
 
 
-def _best(trying: Trying, finalists: list[Arm], epochs: int, seeds: Sequence[int]) -> Arm:
+def _best(trying: Trying, finalists: list[Arm], epochs: int) -> Arm:
     """The recipe's own arm, unless another is better beyond chance."""
     own, *others = finalists
-    gains = {arm.name: trying.ahead(arm.name, own.name, epochs, seeds) for arm in others}
+    gains = {arm.name: trying.ahead(arm.name, own.name, epochs) for arm in others}
     better = [arm for arm in others if (gain := gains[arm.name]) and gain["low"] > 0]
-    return max(better, key=lambda arm: trying.score(arm, epochs, seeds), default=own)
+    return max(better, key=lambda arm: trying.score(arm, epochs), default=own)
 
 
 def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tuple[Arm, str | None, float, str | None]:
@@ -253,18 +245,13 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
     Gives the arm that is taken, the assistant's name where it is one, the epochs that its trials cost (0: not tried),
     and what has to be said of it.
     """
-    seeds, length = _seeds(trying.stage, plan), plan.epochs[-1]
-    fits = [trying.agreement(trying.outcomes[winner.name, length, seed]) for seed in seeds]
-    known = [value for value in fits if value is not None]
-    if known and np.mean(known) >= FITS:
-        return (
-            winner,
-            None,
-            0.0,
-            f"not tried: the student names its teacher's class on {np.mean(known):.2f} of validation",
-        )
+    length = plan.epochs[-1]
+    fits = trying.agreement(trying.outcomes[winner.name, length])
+    if fits is not None and fits >= FITS:
+        return winner, None, 0.0, f"not tried: the student names its teacher's class on {fits:.2f} of validation"
     stage = _assistants_stage(trying, name)
-    folder = trying.run.stage(stage.index, stage.role, stage.model, stage.seeds[0])
+    # Not among the run's stages: it may be refused. Where it is taken, its stage finds it in the cache.
+    folder = trying.run.path / "pilot" / f"assistant-{slug(name)}"
     result = chain.finished(folder)
     if result is None:
         first = begin(trying.planned, stage, stage.seeds[0], trying.device.device)
@@ -276,11 +263,9 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
         if isinstance(trying.earlier[0].as_teacher(calibrate=False), TableTeacher) and guidance == "all":
             continue
         arm = replace(winner, name=f"{name}, {_GUIDED[guidance]}", guidance=guidance)
-        for seed in seeds:
-            found = trying.trial(arm, length, seed, earlier)
-            trying.progress.say(f"pilot: {arm.name} · {length} epoch(s) · validation {found.top1:.3f}")
-        cost += length * len(seeds)
-        gain = trying.ahead(arm.name, winner.name, length, seeds)
+        trying.trial(arm, length, earlier)
+        cost += length
+        gain = trying.ahead(arm.name, winner.name, length)
         if gain is not None and gain["low"] > 0:
             return arm, name, cost, None
     return winner, None, cost, "its student was not better beyond chance"
@@ -289,14 +274,14 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
 _GUIDED: dict[Guidance, str] = {"last": "teaching", "all": "teaching beside the teacher"}
 
 
-def _why(trying: Trying, winner: Arm, helped: str | None, epochs: int, seeds: Sequence[int]) -> str:
+def _why(trying: Trying, winner: Arm, helped: str | None, epochs: int) -> str:
     text = f"'{winner.name}' is better after {epochs} epochs, beyond chance"
     if winner.name == arms.OWN:
         text = f"nothing was better than the recipe's own after {epochs} epochs, beyond chance"
     if helped:
         text = f"'{winner.name}' was better than the teacher alone after {epochs} epochs, beyond chance"
-    own = trying.ahead(winner.name, arms.OWN, epochs, seeds) if winner.name != arms.OWN else None
-    none = trying.ahead(winner.name, arms.CONTROL, epochs, seeds)
+    own = trying.ahead(winner.name, arms.OWN, epochs) if winner.name != arms.OWN else None
+    none = trying.ahead(winner.name, arms.CONTROL, epochs)
     text += f" ({_signed(own)} against the recipe's own)" if own else ""
     return text + (f", {_signed(none)} against no teacher" if none else "")
 
@@ -310,22 +295,20 @@ def _told(trying: Trying, tried: Sequence[Arm], helper: str | None, note: str | 
     """Every arm with its trials, for the document."""
     known = [*tried, arms.control(trying.stage.config.objective)]
     names = [arm.name for arm in known]
-    later = [name for name, _, _ in trying.outcomes if name not in names]
+    later = [name for name, _ in trying.outcomes if name not in names]
     own = trying.stage.config.objective
     known += [Arm(name=name, objective=own, guidance="last") for name in dict.fromkeys(later)]
     found = []
     for arm in known:
-        rows = sorted((e, s) for n, e, s in trying.outcomes if n == arm.name)
-        longest = rows[-1][0] if rows else 0
-        seeds = [s for e, s in rows if e == longest]
+        rows = sorted(epochs for name, epochs in trying.outcomes if name == arm.name)
         found.append(
             PilotArm(
                 name=arm.name,
                 objective=" + ".join(f"{t.weight:g} {n}" for n, t in active(arm.objective).items()),
                 guidance=arm.guidance if arm.taught else "none",
-                trials=[trying.row(arm.name, e, s) for e, s in rows],
+                trials=[trying.row(arm.name, epochs) for epochs in rows],
                 note=None if rows else "not tried: no time",
-                ahead=trying.ahead(arm.name, arms.OWN, longest, seeds) if arm.name != arms.OWN else None,
+                ahead=trying.ahead(arm.name, arms.OWN, rows[-1]) if rows and arm.name != arms.OWN else None,
             )
         )
     if note:
@@ -340,7 +323,7 @@ def _remember(trying: Trying, tried: Sequence[Arm], plan: Rungs) -> None:
     gains = {}
     for arm in tried[1:]:
         for epochs in reversed(plan.epochs):
-            gain = trying.ahead(arm.name, arms.OWN, epochs, _seeds(stage, plan))
+            gain = trying.ahead(arm.name, arms.OWN, epochs)
             if gain is not None:
                 gains[arm.name] = gain["mean"]
                 break

@@ -19,8 +19,11 @@ from compressor.workflows.plan import Plan, begin
 from compressor.workflows.teaching import decide_precision, introduction, train_one
 
 
-def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
-    """Every stage's result: (role, seed) → results; finished stages are read back, not repeated."""
+def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> tuple[Plan, Results]:
+    """Every stage's result, (role, seed) → results, and the plan with what was settled on the way.
+
+    Finished stages are read back, not repeated.
+    """
     assert planned.recipe.threads != "auto"
     torch.set_num_threads(planned.recipe.threads)
     results: Results = {}
@@ -54,4 +57,4 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             if stage.role in ("teacher", "assistant", "member"):
                 earlier += [result] if stage.role != "member" else []
                 progress.say(introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
-    return results
+    return planned, results

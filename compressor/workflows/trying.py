@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from compressor.distillation import trials
 from compressor.distillation.arms import Arm
@@ -35,13 +33,13 @@ class Trying:
     """Of the student."""
     pretrained: bool
     """Whether it starts from trained weights."""
-    outcomes: dict[tuple[str, int, int], Outcome] = field(default_factory=dict)
-    """(arm's name, epochs, seed) → what it came to."""
+    outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
+    """(arm's name, epochs) → what it came to."""
 
-    def trial(self, arm: Arm, epochs: int, seed: int, earlier: Sequence[Result] | None = None) -> Outcome:
+    def trial(self, arm: Arm, epochs: int, earlier: Sequence[Result] | None = None) -> Outcome:
         """One trial; `earlier` where an assistant joins the chain."""
-        key = (arm.name, epochs, seed)
-        folder = self.run.path / "pilot" / f"{slug(arm.name)}-{epochs}-seed{seed}"
+        seed = self.stage.seeds[0]
+        folder = self.run.path / "pilot" / f"{slug(arm.name)}-{epochs}"
         if (found := trials.ended(folder)) is None:
             config = self.stage.config.model_copy(
                 update={
@@ -61,33 +59,32 @@ class Trying:
                 first, dataset, config, label=f"pilot: {arm.name}", epochs=epochs, seed=seed, teacher=teacher,
                 folder=folder, accelerator=self.device, progress=self.progress,
             )  # fmt: skip
-        self.outcomes[key] = found
+        self.progress.say(f"pilot: {arm.name} · {epochs} epoch(s) · validation {found.top1:.3f}")
+        self.outcomes[arm.name, epochs] = found
         return found
 
-    def right(self, name: str, epochs: int, seeds: Sequence[int]) -> NDArray[np.bool_]:
-        """(seeds, rows): whether an arm's trials were right on validation."""
-        seen = [self.outcomes[name, epochs, seed].seen for seed in seeds]
-        return np.stack([s.logits.argmax(axis=1) == s.labels for s in seen])
+    def ahead(self, one: str, other: str, epochs: int) -> dict[str, float] | None:
+        """How much more often `one` is right than `other` after the same epochs; None where one was not tried.
 
-    def ahead(self, one: str, other: str, epochs: int, seeds: Sequence[int]) -> dict[str, float] | None:
-        """How much more often `one` is right than `other` after the same epochs; None where one was not tried."""
-        seeds = [s for s in seeds if (one, epochs, s) in self.outcomes and (other, epochs, s) in self.outcomes]
-        if not seeds:
-            return None
-        return metrics.training_gain(self.right(one, epochs, seeds), self.right(other, epochs, seeds))
+        The interval is over samples: what another training of both would give it does not know.
+        """
+        both = [self.outcomes.get((name, epochs)) for name in (one, other)]
+        right = [(o.seen.logits.argmax(axis=1) == o.seen.labels)[None] for o in both if o is not None]
+        return metrics.training_gain(*right) if len(right) == 2 else None
 
     def agreement(self, outcome: Outcome) -> float | None:
         """Share of validation on which a student names its first teacher's class; None where that one says nothing."""
         said = self.earlier[0].validation.logits
         return metrics.agreement(said, outcome.seen.logits) if len(said) == len(outcome.seen.logits) else None
 
-    def score(self, arm: Arm, epochs: int, seeds: Sequence[int]) -> float:
-        """The mean of what its trials are ordered by."""
-        return float(np.mean([self.outcomes[arm.name, epochs, seed].score for seed in seeds]))
+    def score(self, arm: Arm, epochs: int) -> float:
+        """What arms are ordered by."""
+        return self.outcomes[arm.name, epochs].score
 
-    def row(self, name: str, epochs: int, seed: int) -> PilotTrial:
+    def row(self, name: str, epochs: int) -> PilotTrial:
         """A trial for the document."""
-        one = self.outcomes[name, epochs, seed]
+        one = self.outcomes[name, epochs]
         return PilotTrial(
-            epochs=epochs, seed=seed, top1=one.top1, nll=one.nll, agreement=self.agreement(one), seconds=one.seconds
-        )
+            epochs=epochs, seed=self.stage.seeds[0], top1=one.top1, nll=one.nll, agreement=self.agreement(one),
+            seconds=one.seconds,
+        )  # fmt: skip

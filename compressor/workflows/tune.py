@@ -138,7 +138,7 @@ def search(
     run.update(name=run.path.name, status="tuning", dataset=dataset_entry(planned.dataset))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     teachers = tuple(s for s in planned.stages if s.role in ("member", "teacher", "assistant"))
-    found = train(replace(planned, stages=teachers), run, device, progress)
+    _, found = train(replace(planned, stages=teachers), run, device, progress)
     earlier = [found[s.role, s.seeds[0]].pop(0) for s in teachers if s.role != "member"]
     planned = decide_precision(planned, run, earlier[-1], device, progress)
     kind = kind_of(planned.dataset.modality)

@@ -307,7 +307,7 @@ class Mlp:
         return architecture, preprocessing, {"features": features}
 
     def kin(self, name: str) -> list[str]:
-        return []
+        return [f"mlp:{hidden}" for hidden in (4, 16, 24, 32, 128)]
 
     def packages(self) -> tuple[str, ...]:
         return ("torch",)
