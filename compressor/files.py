@@ -46,6 +46,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def as_bytes(text: str) -> bytes:
+    """UTF-8, also of a file name that is none: what it was made of goes through as it is."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as temporary:
