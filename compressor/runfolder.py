@@ -10,6 +10,7 @@ from typing import Any
 from compressor.errors import UsageError, nearest
 from compressor.files import checked, finite, read_document, read_json, write_json
 from compressor.runnote import RunNote, StageNote
+from compressor.text import redacted
 
 RUNS = Path("runs")
 
@@ -89,6 +90,7 @@ class RunFolder:
     def update(self, **values: Any) -> None:
         """Changes entries of `run.json`, which is made where it is missing."""
         written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
+        values = {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
 

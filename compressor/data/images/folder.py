@@ -17,8 +17,9 @@ from compressor.data.dataset import Source
 from compressor.data.groups import read_groups
 from compressor.data.images.setup import settle
 from compressor.errors import DataError
-from compressor.files import as_bytes, cache_dir, write_json
+from compressor.files import cache_dir, write_json
 from compressor.progress import Progress, track
+from compressor.text import as_bytes
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train",

@@ -14,9 +14,10 @@ from compressor.artifact.images import READER, ROOM, images_in, open_image
 from compressor.data.dataset import Dataset, stratified
 from compressor.data.images.folder import head_or_nothing
 from compressor.errors import DataError
-from compressor.files import as_bytes, cache_dir, write_json
+from compressor.files import cache_dir, write_json
 from compressor.modalities import UNLABELLED
 from compressor.progress import Progress, track
+from compressor.text import as_bytes
 
 
 def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset:
