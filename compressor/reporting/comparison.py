@@ -48,7 +48,7 @@ def _entry(run: RunFolder, report: Report, against_first: Gain | None = None) ->
     shipped = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), student)
     teacher = next((r for r in rows if r.label == "teacher"), None)
     return ComparedRun(
-        run=str(run.path),
+        run=run.path.as_posix(),
         name=report.run.name,
         status=report.run.status,
         student=student.model if student else None,

@@ -131,7 +131,7 @@ def plan(estimate: Estimate) -> list[Block]:
     blocks.append(Table(header, lines))
     blocks.append(
         f"Estimate from measured steps: {estimate.seconds / 60:.1f} min of training, "
-        f"{estimate.memory_mb:.0f} MB of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
+        f"{tables.number(estimate.memory_mb, '.0f', ' MB')} of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
     )
     if estimate.targets_mb or estimate.decoded_mb:
         blocks.append(
