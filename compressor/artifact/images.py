@@ -47,7 +47,7 @@ WIDE = {"I": 1 / 257, "I;16": 1 / 257, "I;16B": 1 / 257, "I;16L": 1 / 257, "F": 
 """Modes of more than 8 bits, and what takes their values (0…65535; 0…1) to 0…255."""
 
 READER = 2
-"""Counted up when other files become readable: what is remembered of a folder's damaged images goes by it."""
+"""Counted up when other files become readable, or files read otherwise: what is stored of images goes by it."""
 
 _BAND = 1 << 20  # pixels that are converted at once
 
@@ -126,7 +126,7 @@ def images_in(folder: Path) -> list[Path]:
     Neither folders nor pipes: opening one of these would wait for ever. The order is the same on every system.
     """
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted((p for p in found if p.is_file() or not p.exists()), key=lambda p: p.relative_to(folder).parts)
+    return sorted((p for p in found if p.is_file() or not p.exists()), key=lambda p: p.parts)
 
 
 def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from compressor.artifact.images import ROOM
+from compressor.artifact.images import READER, ROOM
 from compressor.data import shards
 from compressor.data.dataset import Dataset
 from compressor.data.images.setup import ImageSetup
@@ -88,7 +88,7 @@ def decode_once(
     """
     side = round(size * MARGIN)
     chosen = hashlib.blake2b(indices.tobytes(), digest_size=6).hexdigest()
-    folder = root() / f"{content}-{side}-{chosen}"
+    folder = root() / f"{content}-{side}-{chosen}-{READER}"
     try:
         with shards.locked(folder):
             for block in range(-(-len(indices) // BLOCK)):
