@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from compressor.progress import Bar, Progress
+from compressor.text import clean
 
 
 def surroundings() -> Progress:
@@ -24,7 +25,7 @@ class Lines:
     """A `Progress` of plain lines on stderr, every ten seconds within long work."""
 
     def say(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        print(clean(message), file=sys.stderr, flush=True)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Bar]:
@@ -35,7 +36,7 @@ class Notebook:
     """A `Progress` for Jupyter: each bar is one line of the output that changes in place."""
 
     def say(self, message: str) -> None:
-        print(message, flush=True)
+        print(clean(message), flush=True)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Bar]:
@@ -58,22 +59,21 @@ class Terminal:
         self._live: Any = None
 
     def say(self, message: str) -> None:
-        from rich.markup import escape
+        from rich.text import Text
 
-        (self._live.console if self._live else self.screen).print(escape(message))
+        (self._live.console if self._live else self.screen).print(Text(clean(message)))
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Bar]:
-        from rich.markup import escape
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30),
-                   TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"), TimeElapsedColumn(),
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30),
+                   TextColumn("{task.percentage:>3.0f}% {task.fields[note]}", markup=False), TimeElapsedColumn(),
                    TextColumn("left"), TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, console=self.screen, transient=True) as live:
             self._live = live
             try:
-                yield _Live(live, live.add_task(escape(label), total=total, note=""))
+                yield _Live(live, live.add_task(clean(label), total=total, note=""))
             finally:
                 self._live = None
 
@@ -104,9 +104,7 @@ class _Live:
         self.live, self.task = live, task
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        from rich.markup import escape
-
-        self.live.update(self.task, advance=steps, note=escape(note))
+        self.live.update(self.task, advance=steps, note=clean(note))
 
     def skip(self, steps: int) -> None:
         self.live.update(self.task, completed=steps)

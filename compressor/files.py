@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
@@ -46,10 +46,19 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def inside(folder: Path, name: str) -> Path | None:
+    """The file that a document in `folder` names; None where that lies, by name or by a link, outside the folder."""
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError):  # a circle of links, or what no path can hold
+        return None
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file whole or not at all; parts of file names that are no UTF-8 are written out (`\\udce9`)."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -23,6 +23,7 @@ from compressor.errors import RecipeError, did_you_mean
 from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
+from compressor.text import as_bytes
 
 ROLES = ("teacher", "assistant", "student", "baseline")
 
@@ -82,7 +83,7 @@ class Recipe(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Changes when any value does."""
-        return hashlib.blake2b(self.to_yaml().encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(as_bytes(self.to_yaml()), digest_size=8).hexdigest()
 
 
 def load(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from compressor.errors import UsageError, nearest
-from compressor.files import checked, finite, read_document, read_json, write_json
+from compressor.files import checked, finite, inside, read_document, read_json, write_json
 from compressor.runnote import RunNote, StageNote
+from compressor.text import redacted
 
 RUNS = Path("runs")
 
@@ -94,6 +96,7 @@ class RunFolder:
     def update(self, **values: Any) -> None:
         """Changes entries of `run.json`, which is made where it is missing."""
         written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
+        values = {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
 
@@ -150,12 +153,25 @@ def open_run(path: str | Path) -> RunFolder:
     path = Path(path).expanduser()
     for candidate in (path, RUNS / path):
         if (candidate / "run.json").is_file():
-            return RunFolder(candidate)
+            return _whole(candidate)
     here = [p.parent.name for p in RUNS.glob("*/run.json")]
     close = nearest(path.name, here)
     what = "holds no run.json" if path.exists() else "does not exist"
     hint = f"Did you mean runs/{close[0]}?" if close else "`compress distill` makes a run."
     raise UsageError(f"run '{path}' {what}. {hint}")
+
+
+def _whole(folder: Path) -> RunFolder:
+    """The run in `folder`. Raises UsageError where a link in it leads elsewhere: commands read and write through it."""
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent) / name
+            if path.is_symlink() and inside(folder, str(path.relative_to(folder))) is None:
+                raise UsageError(
+                    f"run '{folder}' has a link, {path.relative_to(folder)}, that leads out of it; it was not opened.\n"
+                    "Runs are whole: put what it points to in its place, if you know what it is."
+                )
+    return RunFolder(folder)
 
 
 def newest(parent: Path = RUNS) -> RunFolder:
@@ -167,4 +183,4 @@ def newest(parent: Path = RUNS) -> RunFolder:
         raise UsageError(
             f"no runs yet in {parent.resolve()}.\nMake one: compress distill --teacher resnet50 --student mobilenetv3"
         )
-    return RunFolder(found[-1].parent)
+    return _whole(found[-1].parent)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+from compressor.text import as_bytes
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,7 +24,7 @@ LOGGERS = ("", "optuna", "torch.onnx")
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed that depends on all `parts` and on nothing else, on any machine."""
     text = "\x1f".join(str(p) for p in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return int.from_bytes(hashlib.blake2b(as_bytes(text), digest_size=8).digest(), "little") >> 1
 
 
 def seed_everything(seed: int) -> None:

@@ -27,22 +27,26 @@ _DEEPEST = 64
 
 def check(path: Path) -> None:
     """Raises ArtifactError when the file names external data that does not lie in its folder."""
-    if not path.stat().st_size:
-        raise ArtifactError(f"{path} is empty: it is no ONNX file")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data.find(b"location") < 0:  # the key that every external tensor has: without it there is none
-            return
-        try:
-            named = sorted(set(_locations(data, 0, len(data), "model", 0)))
-        except (IndexError, ValueError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{path} can't be read as ONNX: {error}") from error
     folder = path.resolve().parent
-    for location in named:
+    for location in named(path):
         if "\0" in location or Path(location).is_absolute() or not (folder / location).resolve().is_relative_to(folder):
             raise ArtifactError(
                 f"{path} keeps weights in '{_shown(location)}', outside its own folder; it was not opened.\n"
                 "Files made by `compress export` are whole; don't use one that is not from someone you trust."
             )
+
+
+def named(path: Path) -> list[str]:
+    """The files that it says its weights lie in, as it spells them. Raises ArtifactError where it is no ONNX file."""
+    if not path.stat().st_size:
+        raise ArtifactError(f"{path} is empty: it is no ONNX file")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data.find(b"location") < 0:  # the key that every external tensor has: without it there is none
+            return []
+        try:
+            return sorted(set(_locations(data, 0, len(data), "model", 0)))
+        except (IndexError, ValueError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{path} can't be read as ONNX: {error}") from error
 
 
 def _shown(text: str) -> str:

@@ -6,16 +6,19 @@ Only numpy and pillow.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field, FiniteFloat
 
 from compressor.artifact.preprocessing import GraphInput, Inputs, Preprocessing, noise
+from compressor.artifact.room import Room
 from compressor.errors import UsageError
 
 Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -30,6 +33,23 @@ _RESAMPLING = {
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Files that are taken for images."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""Whose decoders a file may reach, whatever its name: Pillow has 40 more, and one calls Ghostscript."""
+
+PIXELS = 90_000_000
+"""The most that an image may have: 360 MB in memory. Where Pillow begins to warn."""
+
+ROOM = Room(128_000_000)
+"""Pixels that all threads together may hold decoded: about 1 GB, copies included."""
+
+WIDE = {"I": 1 / 257, "I;16": 1 / 257, "I;16B": 1 / 257, "I;16L": 1 / 257, "F": 255.0}
+"""Modes of more than 8 bits, and what takes their values (0…65535; 0…1) to 0…255."""
+
+READER = 2
+"""Counted up when other files become readable, or files read otherwise: what is stored of images goes by it."""
+
+_BAND = 1 << 20  # pixels that are converted at once
 
 
 class ImagePreprocessing(Preprocessing):
@@ -101,43 +121,102 @@ class ImagePreprocessing(Preprocessing):
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files at any depth of a folder, hidden ones apart, sorted."""
+    """The image files at any depth of a folder, hidden ones apart, sorted; links to nowhere are among them.
+
+    Neither folders nor pipes: opening one of these would wait for ever. The order is the same on every system.
+    """
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in found if not p.is_dir())
+    return sorted((p for p in found if p.is_file() or not p.exists()), key=lambda p: p.parts)
 
 
 def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
     """The image at `source` as RGB, upright.
 
-    EXIF orientation is applied, transparency is laid over white, 16-bit greys are scaled to 8 bits.
+    EXIF orientation is applied and transparency laid over white; 16-bit greys (0…65535) and floats (0…1) become 8 bits.
+    Large images wait for each other in `ROOM`.
 
     Raises:
-        OSError: the file can't be read, or is no image that pillow knows, or is cut off.
+        OSError: no file, or "damaged image": of none of `FORMATS`, of more than `PIXELS`, or anything else that its
+            decoder finds.
     """
-    handle = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        with Image.open(handle) as image:
+    with ROOM, _header(source) as image:
+        try:
+            ROOM.take(image.width * image.height)
             image.load()
             return to_rgb(image)
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # pillow's, for damaged files
-        raise OSError(f"cannot read image: {error}") from error
+        except Exception as error:  # each decoder has its own
+            raise _damaged(error) from error
+
+
+def image_size(source: str | Path) -> tuple[int, int]:
+    """Width and height as stored, from the header alone. Raises OSError as `open_image`."""
+    with _header(source) as image:
+        return image.size
+
+
+@contextmanager
+def _header(source: str | Path | bytes | BinaryIO) -> Iterator[Image.Image]:
+    """The image at `source`, of which no pixel was decoded and which has few enough of them."""
+    if isinstance(source, str | Path):
+        source = Path(source)
+        if source.exists() and not source.is_file():
+            raise OSError(f"no file: {source}")
+    handle = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(handle, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise _damaged(f"it is none of {', '.join(FORMATS)}") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not there, or not to be read
+            raise
+        raise _damaged(error) from error
+    with image:
+        if image.width * image.height > PIXELS:
+            raise _damaged(f"{image.width} × {image.height} pixels, more than {PIXELS / 1e6:.0f} million")
+        yield image
+
+
+def _damaged(reason: object) -> OSError:
+    return OSError(f"damaged image: {str(reason) or type(reason).__name__}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright, without transparency, in 8-bit RGB; an RGB image without EXIF is returned as it is."""
+    """`image` upright, without transparency, in 8-bit RGB.
+
+    What a value means goes by the mode alone, never by the values: two images of one set must not differ in it.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode == "RGB":
         return image
-    if image.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
-        values = np.asarray(image, dtype=np.float32)
-        # 16-bit files arrive as I or I;16 and use 0…65535; smaller values are 8-bit data in a wide type.
-        scale = 257.0 if values.size and values.max() > 255 else 1.0
-        return Image.fromarray(np.clip(values / scale, 0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in WIDE:
+        return _in_bands(image, _eight_bits)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, rgba).convert("RGB")
+        return _in_bands(image, _on_paper)
     return image.convert("RGB")
+
+
+def _in_bands(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """`change`, which looks at single pixels, a few rows at a time: it may need much memory for each."""
+    rows = max(1, _BAND // max(1, image.width))
+    found = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        found.paste(change(image.crop((0, top, image.width, min(image.height, top + rows)))), (0, top))
+    return found
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float32)
+    if image.mode == "F" and not (np.abs(values) <= 2).all():  # a hair above 1 is what resampling leaves
+        raise ValueError("its float pixels are not in 0…1")
+    scaled = values * WIDE[image.mode]
+    return Image.fromarray(np.clip(scaled, 0, 255).round().astype(np.uint8)).convert("RGB")
+
+
+def _on_paper(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 
 
 def to_pixels(image: Image.Image, preprocessing: ImagePreprocessing) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from compressor.artifact import preprocessing as inputs
 from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import ArtifactError, UsageError
 from compressor.modalities import DEFAULT
+from compressor.text import plain
 
 KEY = "compressor"
 
@@ -74,8 +75,8 @@ def of_modality(value: Any, info: ValidationInfo) -> Any:
 
 
 def showable(text: str) -> bool:
-    """Whether a name may be printed: a terminal obeys what is in it."""
-    return text.isprintable() and len(text) <= 1000
+    """Whether a text may be a name: it shows as what it is, and a terminal obeys nothing in it."""
+    return plain(text) and len(text) <= 1000
 
 
 def parse(text: str | None, source: str) -> Metadata:

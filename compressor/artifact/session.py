@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compressor.artifact import external, metadata, providers
 from compressor.artifact.metadata import Metadata
 from compressor.artifact.preprocessing import GraphInput, Inputs, count, filled, noise, taken
-from compressor.errors import ArtifactError, ProviderError
+from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.packages import require
 
 TINY = np.float32(1e-30)
@@ -136,8 +136,8 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None,
     chain = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
     try:
         settings = [providers.OPTIONS.get(name, {}) for name in chain]
-        session = ort.InferenceSession(str(path), options, providers=chain, provider_options=settings)
-    except ProviderError:
+        session = ort.InferenceSession(_opened(path), options, providers=chain, provider_options=settings)
+    except CompressorError:
         raise
     except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
         raise ArtifactError(f"{path} can't be loaded by onnxruntime: {_first_line(error)}") from error
@@ -156,6 +156,16 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None,
         elsewhere=providers.elsewhere(session, wanted),
         inputs=tuple(GraphInput(name=e.name, shape=tuple(e.shape), type=e.type) for e in session.get_inputs()),
     )
+
+
+def _opened(path: Path) -> str | bytes:
+    """What onnxruntime opens: the path, or the content where the path is no UTF-8, which it can't take."""
+    name = str(path)
+    if name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name):
+        return name
+    if external.named(path):
+        raise ArtifactError(f"{path} keeps weights in other files, and its path is no UTF-8: rename it")
+    return path.read_bytes()
 
 
 def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import functools
 import itertools
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +23,11 @@ from compressor.artifact import session
 from compressor.artifact.preprocessing import count
 from compressor.benchmarking import contention, gpu
 from compressor.errors import CompressorError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 SETTLE = 0.005
 """Seconds of untimed calls at the start of a turn: another process has had the caches."""
@@ -94,13 +98,15 @@ def _run_for(run: Callable[[], Any], *, seconds: float) -> list[float]:
     return [round(sample, 4) for sample in samples]
 
 
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process, MB (10⁶ bytes)."""
+def peak_rss_mb() -> float | None:
+    """Peak resident memory of this process, MB (10⁶ bytes); None where it can't be told."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

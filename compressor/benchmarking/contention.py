@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 Kind = Literal["others", "hypervisor", "quota", "switches"]
 """What can disturb a timing."""
@@ -30,7 +34,7 @@ class _Counters:
     """Seconds of CPU that anyone used, stolen ones included."""
     steal: float | None
     own: float
-    switches: int
+    switches: int | None
     throttled: int | None
 
 
@@ -44,7 +48,7 @@ class Seen:
     """The hypervisor's part."""
     throttled: int | None
     """Times that the cgroup's quota stopped us."""
-    involuntary_switches: float
+    involuntary_switches: float | None
     """Per second."""
     noisy: bool | None = None
     """Whether it spoils a timing; None where that can't be told."""
@@ -77,7 +81,7 @@ class Watch:
             other_cores=None if machine is None else max(0.0, (machine - own) / elapsed),
             steal_cores=None if steal is None else steal / elapsed,
             throttled=None if sums["throttled"] is None else int(sums["throttled"]),
-            involuntary_switches=(sums["switches"] or 0.0) / elapsed,
+            involuntary_switches=None if sums["switches"] is None else sums["switches"] / elapsed,
         )
         # Counters tick every 10 ms: below half a second their rounding is as large as the limit.
         return replace(found, noisy=judge(found) if elapsed > SHORT else None)
@@ -90,7 +94,7 @@ def judge(found: Seen) -> bool | None:
     """
     if (found.throttled or 0) > 0 or (found.steal_cores or 0.0) > STEAL:
         return True
-    if found.involuntary_switches > SWITCHES:
+    if (found.involuntary_switches or 0.0) > SWITCHES:
         return True
     return None if found.other_cores is None else bool(found.other_cores > OTHERS)
 
@@ -104,15 +108,15 @@ def reasons(found: Seen) -> dict[Kind, str]:
         why["hypervisor"] = f"the hypervisor took {found.steal_cores:.2f} cores"
     if (found.throttled or 0) > 0:
         why["quota"] = f"the CPU quota stopped it {found.throttled} times"
-    if found.involuntary_switches > SWITCHES:
+    if (found.involuntary_switches or 0.0) > SWITCHES:
         why["switches"] = f"it lost its core {found.involuntary_switches:.0f} times per second"
     return why
 
 
 def _counters() -> _Counters:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else None
     machine, steal = _machine()
-    return _Counters(machine, steal, usage.ru_utime + usage.ru_stime, usage.ru_nivcsw, _throttled())
+    return _Counters(machine, steal, time.process_time(), switches, _throttled())
 
 
 def _machine() -> tuple[float | None, float | None]:

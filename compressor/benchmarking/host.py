@@ -31,11 +31,12 @@ def fingerprint() -> Host:
 
 def gpus() -> list[str]:
     """Names of NVIDIA GPUs, from nvidia-smi where there is one."""
-    if not shutil.which("nvidia-smi"):
+    program = shutil.which("nvidia-smi")
+    if not program or Path(program).resolve().parent == Path.cwd():  # Windows looks in the working folder first
         return []
     try:
         found = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=10
+            [program, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

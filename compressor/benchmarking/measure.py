@@ -273,7 +273,8 @@ class Child:
         keys = ("provider", "batch", "threads")
         request = {"file": str(cell.file), "warmup_seconds": config.warmup_seconds}
         request |= {key: getattr(cell, key) for key in keys}
-        own = [sys.executable, "-m", "compressor.benchmarking.child", json.dumps(request)]
+        # -P: no module from the working folder, where a stranger's model may lie, is imported.
+        own = [sys.executable, "-P", "-m", "compressor.benchmarking.child", json.dumps(request)]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the child; a pipe would fill up)
         self.process = subprocess.Popen(
             command or own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from compressor import __version__
@@ -46,7 +49,11 @@ def common(
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. A name that a stream can't carry is written out, never a reason to end."""
+    reading = "surrogateescape"  # names of files, as on the command line
+    for stream, errors in ((sys.stdin, reading), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     app()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from compressor import CompressorError
+from compressor.text import clean
 
 if TYPE_CHECKING:
     from compressor import Progress
@@ -52,12 +53,12 @@ class Console:
     def show(self, result: Result, blocks: Sequence[Any] | None = None) -> None:
         """The result's tables and lines (or those given instead), or its document with `--json`."""
         from rich.console import Console as Rich  # here, not above: `--help` need not pay for it
-        from rich.markup import escape
+        from rich.text import Text
 
         out = Rich(stderr=self.json_output, highlight=False, soft_wrap=True)
         for block in result.blocks() if blocks is None else blocks:
             if isinstance(block, str):
-                out.print(escape(block))
+                out.print(Text(clean(block)))
             else:
                 _print_table(out, block.header, block.lines)
         if self.json_output:
@@ -67,14 +68,14 @@ class Console:
 def _print_table(out: Any, header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
     """Not cut off where it is no terminal."""
     from rich.console import Console as Rich
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(header):
-        table.add_column(escape(name), overflow="fold", no_wrap=i == 0)
+        table.add_column(Text(name), overflow="fold", no_wrap=i == 0)
     for line in lines:
-        table.add_row(*(escape(cell) for cell in line))
+        table.add_row(*(Text(clean(cell)) for cell in line))
     if out.is_terminal:
         out.print(table)
     else:
@@ -95,8 +96,8 @@ def edge(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(0) from None
         except (CompressorError, OSError) as error:  # the latter: a full disk, a folder that may not be written
             if kwargs.get("verbose"):
-                traceback.print_exc()
-            print(f"error: {error}", file=sys.stderr)
+                print(clean(traceback.format_exc()), file=sys.stderr)
+            print(f"error: {clean(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code if isinstance(error, CompressorError) else 1) from None
 
     return wrapped

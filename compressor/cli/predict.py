@@ -10,6 +10,7 @@ import typer
 import compressor
 from compressor.cli.console import Console, edge
 from compressor.cli.options import Json, Provider, Quiet, Verbose
+from compressor.text import clean
 
 
 @edge
@@ -36,7 +37,7 @@ def predict(
     named = [line.strip() for name in images for line in (sys.stdin if name == "-" else [name])]
     found = compressor.predict(model, [n for n in named if n], top=top, provider=provider, progress=console.progress)
     for error in found.errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {clean(error)}", file=sys.stderr)
     console.show(found)
     if found.errors:
         raise typer.Exit(1)

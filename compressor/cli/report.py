@@ -10,6 +10,7 @@ import typer
 import compressor
 from compressor.cli.console import Console, edge
 from compressor.cli.options import Json, Quiet, Verbose
+from compressor.text import clean
 
 
 @edge
@@ -42,6 +43,6 @@ def report(
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found = compressor.report(runs, output=output, shift=shift, progress=console.progress)
     if csv and isinstance(found, compressor.ReportResult):
-        print((found.run / "report.csv").read_text(encoding="utf-8"), end="")
+        print(clean((found.run / "report.csv").read_text(encoding="utf-8")), end="")
         return
     console.show(found)

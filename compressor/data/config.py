@@ -67,6 +67,6 @@ class DataConfig(BaseModel):
     decoded_limit: float = Field(default=50.0, gt=0)
     """Size of all decoded stores together, GB; the least recently used go first."""
     workers: int | Literal["auto"] = "auto"
-    """Loader processes; `auto`: none on two cores or fewer, else up to eight."""
+    """Loader processes; `auto`: none on two cores or fewer, else up to eight. Used on Linux alone."""
     max_unreadable: float = Field(default=0.01, ge=0, le=1)
     """Share of unreadable samples that is skipped with a warning; more is an error."""

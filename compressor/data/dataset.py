@@ -16,6 +16,7 @@ from compressor.data.groups import UNKNOWN
 from compressor.errors import DataError
 from compressor.modalities import DEFAULT
 from compressor.seeds import derive_seed
+from compressor.text import as_bytes
 
 SPLITS = ("train", "validation", "test")
 
@@ -256,5 +257,5 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int, *salt: str) -> 
 def _hash(parts: Sequence[str]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
-        digest.update(part.encode() + b"\0")
+        digest.update(as_bytes(part) + b"\0")
     return digest.hexdigest()

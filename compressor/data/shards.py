@@ -71,7 +71,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def used(folder: Path) -> int:
-    """Bytes of the files in `folder`."""
+    """Bytes of the files in `folder`, or of the file that it is."""
+    if folder.is_file():
+        return folder.stat().st_size
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
@@ -110,7 +112,10 @@ def last_use(folder: Path) -> float:
 
 
 def remove_unless_busy(folder: Path) -> bool:
-    """Removes a store unless another process holds its lock; returns whether it is gone."""
+    """Removes a store unless another process holds its lock; returns whether it is gone. A file has no lock."""
+    if folder.is_file():
+        folder.unlink(missing_ok=True)
+        return True
     require("filelock")
     from filelock import FileLock, Timeout
 

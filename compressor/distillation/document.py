@@ -62,8 +62,8 @@ class Estimate(Document):
     """In the chain's order."""
     seconds: float
     """Of training, in all."""
-    memory_mb: float
-    """Peak resident memory of the steps that were measured, MB (10⁶ bytes)."""
+    memory_mb: float | None
+    """Peak resident memory of the steps that were measured, MB (10⁶ bytes); null where it can't be told."""
     disk_mb: float
     """Weights and exported files."""
     targets_mb: float = 0.0

@@ -34,6 +34,7 @@ from compressor.models.family import family_of
 from compressor.models.outputs import Outputs, Tap
 from compressor.objectives.objective import STORABLE, dense, needs
 from compressor.progress import Progress
+from compressor.text import as_bytes
 
 WORTH_IT = 0.9
 """Share of float32's time below which bf16 is taken."""
@@ -186,7 +187,7 @@ def describe(
         "architecture": teacher.architecture.model_dump(mode="json") if teacher.architecture else None,
         "preprocessing": teacher.preprocessing.model_dump(mode="json"),
         "dataset": dataset.content,
-        "samples": hashlib.blake2b("\0".join(dataset.ids[i] for i in indices).encode(), digest_size=8).hexdigest(),
+        "samples": hashlib.blake2b(as_bytes("\0".join(dataset.ids[i] for i in indices)), digest_size=8).hexdigest(),
         "views": kind.views_depend_on(dataset),
         "versions": {name: version(name) for name in sorted(packages)},
         "data_seed": dataset.seed,

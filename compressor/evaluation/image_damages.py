@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from compressor.artifact.images import open_image
 from compressor.artifact.preprocessing import Inputs
 from compressor.evaluation.shift import Damage
 
@@ -42,7 +43,7 @@ def _jpeg(pixels: Pixels, strength: int, seed: int) -> Pixels:
     """Quality 40, 20, 10."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=80 // 2**strength)
-    return np.asarray(Image.open(file).convert("RGB"))
+    return np.asarray(open_image(file))
 
 
 def _on_pixels(how: Callable[[Pixels, int, int], Pixels], one: Inputs, strength: int, seed: int) -> Inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from compressor.modalities import DEFAULT
 from compressor.models.family import resolve
 
 HUB = "hf-hub:"
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
 
 GIVEN = (".onnx", ".csv", ".npz")
 """Files of teachers that only answer: a graph, or a table of probabilities."""
@@ -33,13 +35,19 @@ class ModelSource:
 
 
 def locate(spelled: str, *, role: str, modality: str = DEFAULT) -> ModelSource:
-    """What `spelled` means: `hf-hub:…`, an existing path or something spelled like one, or a model's name.
+    """What `spelled` means: `hf-hub:OWNER/NAME[@REVISION]`, an existing path or something spelled like one, or a model's name.
 
     Raises:
         UsageError: a path that does not exist, or a name that no family knows.
     """
     if spelled.startswith((HUB, "hf_hub:")):
-        return ModelSource(spelled=spelled, hub=HUB + spelled.split(":", 1)[1])
+        name = spelled.split(":", 1)[1]
+        if not _REPOSITORY.fullmatch(name) or ".." in name:
+            raise UsageError(
+                f"{role} '{spelled}' is no name on the hub: hf-hub:OWNER/NAME, or hf-hub:OWNER/NAME@REVISION for the "
+                "very files of a branch, a tag or a commit"
+            )
+        return ModelSource(spelled=spelled, hub=HUB + name)
     path = Path(spelled).expanduser()
     looks_like_path = "/" in spelled or spelled.endswith((".safetensors", ".pth", ".pt", ".bin", *GIVEN))
     if looks_like_path or (path.is_dir() and (path / "run.json").is_file()):

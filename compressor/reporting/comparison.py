@@ -10,6 +10,7 @@ from compressor.evaluation.predictions import Predictions
 from compressor.reporting import headline, html, tables
 from compressor.reporting.document import ComparedHelp, ComparedRun, Comparison, Help, Report
 from compressor.runfolder import RunFolder
+from compressor.text import markdown
 
 COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "help of the teacher", "file", "latency p50",
            "peak memory", "status")  # fmt: skip
@@ -47,7 +48,7 @@ def _entry(run: RunFolder, report: Report, against_first: Gain | None = None) ->
     shipped = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), student)
     teacher = next((r for r in rows if r.label == "teacher"), None)
     return ComparedRun(
-        run=str(run.path),
+        run=run.path.as_posix(),
         name=report.run.name,
         status=report.run.status,
         student=student.model if student else None,
@@ -95,7 +96,7 @@ def lines(document: Comparison) -> list[tuple[str, ...]]:
 def to_markdown(document: Comparison) -> str:
     """The comparison as Markdown."""
     parts = ["# Runs compared", tables.grid(COLUMNS, lines(document))]
-    parts += [f"**Note.** {warning}" for warning in document.warnings]
+    parts += [f"**Note.** {markdown(warning)}" for warning in document.warnings]
     return "\n\n".join(parts) + "\n"
 
 

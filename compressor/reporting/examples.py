@@ -13,11 +13,13 @@ from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.files import read_documents, write_json
+from compressor.files import inside, read_documents, write_json
 from compressor.reporting.document import Example, Picture
 from compressor.runfolder import RunFolder
 
 COUNT = 12
+
+_PICTURES = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff"}  # how the files begin that `exhibit` makes
 
 
 def collect(
@@ -90,15 +92,16 @@ def stored(run: RunFolder) -> list[Example]:
 
 
 def embedded(run: RunFolder, found: list[Example]) -> list[Picture]:
-    """The examples with each picture as a data URI; one whose file is gone is left out."""
+    """The examples with each picture as a data URI; one whose file is gone, outside the run or no picture is left out."""
     answer = []
     for entry in found:
         if entry.image is None:
             answer.append(Picture(**vars(entry)))
             continue
-        path = run.path / entry.image
-        if path.is_file():
-            kind = "png" if path.suffix == ".png" else "jpeg"
-            data = base64.b64encode(path.read_bytes()).decode()
+        path = inside(run.path, entry.image)
+        content = path.read_bytes() if path and path.is_file() else b""
+        kind = next((name for name, start in _PICTURES.items() if content.startswith(start)), None)
+        if kind:
+            data = base64.b64encode(content).decode()
             answer.append(Picture(**vars(entry), source=f"data:image/{kind};base64,{data}"))
     return answer

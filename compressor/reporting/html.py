@@ -10,6 +10,7 @@ from compressor.packages import require
 from compressor.reporting import headline, pilot, plots, robustness, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
+from compressor.text import clean
 
 
 def render(report: Report, examples: list[Picture] | None = None) -> str:
@@ -55,7 +56,11 @@ def page(template: str, **values: Any) -> str:
     names = ("report.html", "comparison.html", "parts.html")
     texts = {name: (room / name).read_text("utf-8") for name in names}
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader(texts), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader(texts),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,  # what is markup already stays
     )
     return environment.get_template(template).render(**values)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from compressor.evaluation import metrics
 from compressor.evaluation.document import Bin
 from compressor.evaluation.predictions import Predictions, saved_at
-from compressor.files import read_documents
+from compressor.files import inside, read_documents
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting.document import Confusion, Reliability
 from compressor.runfolder import RunFolder
@@ -28,8 +30,8 @@ def reliability(run: RunFolder) -> list[Reliability]:
     for entry in read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []:
         if entry.file is None or entry.role != "student" or entry.precision == "fp32":
             continue
-        file = saved_at(run.path / entry.file)
-        if file.is_file():
+        file = inside(run.path, str(saved_at(Path(entry.file))))
+        if file and file.is_file():
             found.append(_bins(entry.file, entry.precision, Predictions.load(file), entry.temperature or temperature))
     return found
 

@@ -19,6 +19,7 @@ from compressor.reporting import comparison as compared
 from compressor.reporting import headline, pilot, robustness, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
+from compressor.text import clean
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,13 @@ def to_html(blocks: Sequence[Block]) -> str:
     parts = []
     for block in blocks:
         if isinstance(block, Table):
-            head = "".join(f"<th>{escape(cell)}</th>" for cell in block.header)
-            body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in line) + "</tr>" for line in block.lines)
+            head = "".join(f"<th>{escape(clean(cell))}</th>" for cell in block.header)
+            body = "".join(
+                "<tr>" + "".join(f"<td>{escape(clean(c))}</td>" for c in line) + "</tr>" for line in block.lines
+            )
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
         elif block:
-            parts.append(f"<p>{escape(block)}</p>")
+            parts.append(f"<p>{escape(clean(block))}</p>")
     return "\n".join(parts)
 
 
@@ -129,7 +132,7 @@ def plan(estimate: Estimate) -> list[Block]:
     blocks.append(Table(header, lines))
     blocks.append(
         f"Estimate from measured steps: {estimate.seconds / 60:.1f} min of training, "
-        f"{estimate.memory_mb:.0f} MB of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
+        f"{tables.number(estimate.memory_mb, '.0f', ' MB')} of memory, {estimate.disk_mb:.0f} MB on disk. Nothing was trained."
     )
     if estimate.targets_mb or estimate.decoded_mb:
         blocks.append(

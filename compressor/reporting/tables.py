@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compressor import text
 from compressor.benchmarking import compare
 from compressor.benchmarking.document import Accuracy, Against, ModelFacts, Ratio, Timed
 from compressor.benchmarking.rows import combination
@@ -12,37 +13,38 @@ from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
 from compressor.reporting import headline, pilot, robustness
 from compressor.reporting.document import Model, Report
+from compressor.text import markdown
 
 
 def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     out = [header, tuple("---" for _ in header), *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in out)
+    return "\n".join("| " + " | ".join(markdown(cell) for cell in line) + " |" for line in out)
 
 
 def render(report: Report) -> str:
     """The report as Markdown."""
     dataset = report.dataset
     parts = [
-        f"# {report.run.name}",
-        f"{dataset.name}: {len(dataset.classes)} classes; {dataset.train} training, "
+        f"# {markdown(report.run.name)}",
+        f"{markdown(dataset.name)}: {len(dataset.classes)} classes; {dataset.train} training, "
         f"{dataset.validation} validation and {dataset.test} test samples. Figures are on test.",
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
-    parts += [f"**{entry.text}**" for entry in report.verdicts]
+    parts += [f"**{markdown(entry.text)}**" for entry in report.verdicts]
     remarks = (
         headline.measured_on(report), headline.help_line(report), pilot.line(report), robustness.shift_line(report)
     )  # fmt: skip
-    parts += [line for line in remarks if line]
-    parts += [f"**{line}**" for line in [robustness.slice_line(report)] if line]
-    parts += [f"**Note.** {warning}" for warning in report.warnings]
+    parts += [markdown(line) for line in remarks if line]
+    parts += [f"**{markdown(line)}**" for line in [robustness.slice_line(report)] if line]
+    parts += [f"**Note.** {markdown(warning)}" for warning in report.warnings]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
     if report.pilot:
         parts += ["## Pilot", grid(*pilot.table(report.pilot))]
     if report.exports:
         parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report.exports))]
     if report.int8:
-        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), ladder_verdict(report.int8)]
+        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), markdown(ladder_verdict(report.int8))]
     if report.benchmark:
         parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report.benchmark))]
     if lines := accuracy_lines(report.benchmark_models or {}):
@@ -53,7 +55,7 @@ def render(report: Report) -> str:
     if report.shift:
         parts += ["## Under damage", grid(*robustness.shift_table(report.shift))]
     versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
-    parts += ["## How", f"    {report.run.command}", f"Versions: {versions}."]
+    parts += ["## How", f"    {text.line(report.run.command)}", f"Versions: {markdown(versions)}."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -148,7 +148,7 @@ def artifacts(named: list[str], size: int, progress: Progress) -> tuple[dict[str
         if run is None:
             files[name] = _from_timm(name, size, progress)
         elif len(named) == 1:
-            return {str(p.relative_to(run.path)): p for p in files_of(run)}, run
+            return {p.relative_to(run.path).as_posix(): p for p in files_of(run)}, run
         else:
             files |= {str(p): p for p in files_of(run)}
     return files, None

@@ -13,6 +13,14 @@ from compressor.errors import UsageError
 from compressor.files import cache_dir
 from compressor.reporting.screen import Block, Shown, Table
 
+KINDS = {
+    "targets": "a teacher's answers",
+    "decoded": "decoded data",
+    "assistants": "a trained assistant",
+    "models": "a model with random weights, to be timed",
+}
+"""Folder of the cache → what lies there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoresResult(Shown):
@@ -42,11 +50,12 @@ def stores() -> StoresResult:
 def _listed() -> list[dict[str, Any]]:
     """Every store in the cache: `name`, `kind`, `what`, `bytes`, `last_used`; the latest first."""
     found = []
-    for kind in ("targets", "decoded", "assistants"):
-        for folder in (cache_dir() / kind).glob("*/"):
+    for kind, usual in KINDS.items():
+        here = (cache_dir() / kind).glob("*.onnx" if kind == "models" else "*/")
+        for folder in (path for path in here if not path.is_symlink()):
             about = folder / "about.json"
             note = json.loads(about.read_text()) if about.is_file() else {}
-            what = note["label"] if note else "decoded data"
+            what = note["label"] if note else usual
             what += f", {note['views']} views of {note['rows']} samples" if "views" in note else ""
             used = datetime.fromtimestamp(shards.last_use(folder), UTC).isoformat(timespec="seconds")
             size = shards.used(folder)
@@ -64,6 +73,8 @@ def remove_stores(names: str | Sequence[str] = (), *, everything: bool = False) 
     names = [names] if isinstance(names, str) else list(names)
     if not names and not everything:
         raise UsageError("name what to remove (`compress cache ls` lists it), or give --all")
+    if any(not name.strip() for name in names):
+        raise UsageError("an empty name would mean every store: is a variable unset? Give --all if you mean it")
     for name in names:
         if not any(row["name"].startswith(name) for row in here):
             raise UsageError(f"no store '{name}' in {cache_dir()}; `compress cache ls` lists what there is")

@@ -83,7 +83,7 @@ def evaluate(
         model = str(run.artifact("fp32") if run.artifact("fp32").is_file() and not shift else run.path)
     path = Path(model)
     data = None if data is None else str(data)
-    if path.suffix != ".onnx" and not path.exists():
+    if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
     subject = _subject(path, provider, progress)
     dataset, split = data_for(path, subject.trained_on, data, split, progress)

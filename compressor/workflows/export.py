@@ -139,7 +139,7 @@ def export_one(
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = _digest(path)
     inputs = validation_inputs(dataset, card, config.parity_samples)
-    label = str(path.relative_to(run.path)) if run and path.is_relative_to(run.path) else str(path)
+    label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
     if precision == "int8":
         if config.int8.qat and (run is None or not run.recipe.is_file()):

@@ -20,6 +20,7 @@ from compressor.quantization.cpus import open_artifact
 from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown, probabilities_are
 from compressor.seeds import leaves_no_trace
+from compressor.text import line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,12 @@ class PredictResult(Shown):
 
     def blocks(self) -> list[Block]:
         """A line per thing that could be read; its probabilities are the calibrated ones."""
-        return [f"{a['image']}: {_best(a['classes'])}" for a in self.document if "error" not in a]
+        return [f"{line(a['image'])}: {_best(a['classes'])}" for a in self.document if "error" not in a]
 
     @property
     def errors(self) -> list[str]:
         """What could not be read, and why."""
-        return [f"{a['image']}: {a['error']}" for a in self.document if "error" in a]
+        return [f"{line(a['image'])}: {line(a['error'])}" for a in self.document if "error" in a]
 
     def _repr_html_(self) -> str:
         return screen.to_html([*self.blocks(), *(f"error: {text}" for text in self.errors)])

@@ -65,7 +65,7 @@ def test_transparency_lies_over_white() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not an image", saved(GRADIENT, "PNG")[:200]])
 def test_what_is_no_image_is_an_os_error(data: bytes) -> None:
-    with pytest.raises(OSError, match=r"cannot|truncated|broken"):
+    with pytest.raises(OSError, match="damaged image"):
         open_image(data)
 
 

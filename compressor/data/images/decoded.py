@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from compressor.artifact.images import READER, ROOM
 from compressor.data import shards
 from compressor.data.dataset import Dataset
 from compressor.data.images.setup import ImageSetup
@@ -27,6 +27,8 @@ from compressor.progress import Progress
 BLOCK = 512  # images per shard: what is held in memory while one is made
 MARGIN = 1.25
 """Stored short side per pixel of the model's input: what random crops enlarge at most by their own choice."""
+LONGEST = 8
+"""What a stored image may take, in squares of the short side: a strip of 1 × 10⁸ pixels must not be kept whole."""
 
 
 def root() -> Path:
@@ -86,7 +88,7 @@ def decode_once(
     """
     side = round(size * MARGIN)
     chosen = hashlib.blake2b(indices.tobytes(), digest_size=6).hexdigest()
-    folder = root() / f"{content}-{side}-{chosen}"
+    folder = root() / f"{content}-{side}-{chosen}-{READER}"
     try:
         with shards.locked(folder):
             for block in range(-(-len(indices) // BLOCK)):
@@ -125,15 +127,17 @@ def _fill(
 ) -> None:
     def shrink(index: int) -> NDArray[np.uint8]:
         image = read(index)
-        scale = side / min(image.size)
+        width, height = image.size
+        usual, most = side / min(width, height), (LONGEST * side**2 / (width * height)) ** 0.5
+        scale, least = (usual, side) if usual <= most else (most, 1)
         if scale < 1:
-            width, height = (max(side, round(s * scale)) for s in image.size)
+            width, height = (max(least, round(s * scale)) for s in image.size)
             image = image.resize((width, height), Image.Resampling.BOX if scale < 0.25 else Image.Resampling.BICUBIC)
         return np.asarray(image, dtype=np.uint8)
 
     images: list[NDArray[np.uint8]] = []
-    with progress.bar("decoding images once", len(indices)) as bar, ThreadPoolExecutor() as pool:
-        for image in pool.map(shrink, (int(i) for i in indices)):
+    with progress.bar("decoding images once", len(indices)) as bar:
+        for image in ROOM.work(shrink, (int(i) for i in indices)):
             images.append(image)
             bar.advance()
     flat = np.concatenate([image.reshape(-1) for image in images])

@@ -19,7 +19,10 @@ from compressor.progress import Progress
 
 def read_digits(config: DataConfig, progress: Progress) -> Source:
     """The digits as a source."""
-    with (files("compressor.data.images") / "digits.npz").open("rb") as file, np.load(file) as stored:
+    with (
+        (files("compressor.data.images") / "digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as stored,
+    ):
         values, labels = stored["images"], stored["labels"]
     pixels = (values.astype(np.uint16) * 255 // 16).astype(np.uint8)  # stored as 0…16
     images = [Image.fromarray(image).convert("RGB") for image in pixels]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from compressor.artifact.images import SUFFIXES, images_in, open_image
+from compressor.artifact.images import READER, ROOM, SUFFIXES, image_size, images_in, open_image
 from compressor.artifact.metadata import showable
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
@@ -20,6 +19,7 @@ from compressor.data.images.setup import settle
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
 from compressor.progress import Progress, track
+from compressor.text import as_bytes
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -88,8 +88,7 @@ def _image_size(paths: list[Path]) -> int:
     """The models' input for these images: their usual short side in steps of 32, from 32 to 224 pixels."""
     sides = []
     for path in paths[:: max(1, len(paths) // 64)]:
-        with Image.open(path) as image:  # reads the header alone
-            sides.append(min(image.size))
+        sides.append(min(image_size(path)))
     return int(min(224, max(32, float(np.median(sides)) // 32 * 32)))
 
 
@@ -153,7 +152,9 @@ def _classes(layout: dict[str, Path]) -> list[str]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    """Sub-folders by name: Windows would sort paths without their case, and the order is that of the logits."""
+    found = (p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    return sorted(found, key=lambda p: p.name)
 
 
 def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[str]]:
@@ -163,25 +164,24 @@ def _inspect(root: Path, ids: list[str], progress: Progress) -> tuple[str, set[s
     while on large folders, so what it found is remembered per fingerprint.
     """
     digest = hashlib.blake2b(digest_size=8)
-    with ThreadPoolExecutor() as pool:
-        for start in pool.map(lambda i: _head_or_nothing(root / i), ids, chunksize=64):
-            digest.update(start)
+    for start in ROOM.work(lambda i: head_or_nothing(root / i), ids):
+        digest.update(start)
     for i in ids:
-        digest.update(i.encode() + b"\0")
+        digest.update(as_bytes(i) + b"\0")
     content = digest.hexdigest()
-    memory = cache_dir() / "inspected" / f"{content}.json"
+    memory = cache_dir() / "inspected" / f"{content}-{READER}.json"
     if memory.is_file():
         return content, set(json.loads(memory.read_text())["unreadable"])
-    with ThreadPoolExecutor() as pool:
-        readable = pool.map(lambda i: _readable(root / i), ids, chunksize=16)
-        verdicts = list(track(progress, readable, label="checking images", total=len(ids)))
+    readable = ROOM.work(lambda i: _readable(root / i), ids)
+    verdicts = list(track(progress, readable, label="checking images", total=len(ids)))
     bad = {i for i, ok in zip(ids, verdicts, strict=True) if not ok}
     with contextlib.suppress(OSError):  # a device without a home to write to looks again the next time
         write_json(memory, {"unreadable": sorted(bad)})
     return content, bad
 
 
-def _head_or_nothing(path: Path) -> bytes:
+def head_or_nothing(path: Path) -> bytes:
+    """`head`; nothing for a file that can't be read."""
     try:
         return head(path)
     except OSError:  # a link to nowhere, or no permission: unreadable, like a damaged image

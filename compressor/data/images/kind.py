@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from compressor.artifact.images import ImagePreprocessing
+from compressor.artifact.images import READER, ImagePreprocessing
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset, Source
@@ -101,7 +101,7 @@ class Images:
 
         setup: ImageSetup = dataset.setup
         return {
-            "code": VERSION,
+            "code": f"{VERSION}, reader {READER}",
             "augment": setup.augment.model_dump(mode="json"),
             "interpolation": setup.interpolation,
             "made_from": setup.stored_side or "originals",

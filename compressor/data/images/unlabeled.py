@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from compressor.artifact.images import images_in, open_image
+from compressor.artifact.images import READER, ROOM, images_in, open_image
 from compressor.data.dataset import Dataset, stratified
-from compressor.data.images.folder import head
+from compressor.data.images.folder import head_or_nothing
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
 from compressor.modalities import UNLABELLED
 from compressor.progress import Progress, track
+from compressor.text import as_bytes
 
 
 def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset:
@@ -68,17 +68,14 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
 def _inspect(dataset: Dataset, folder: Path, paths: list[Path], progress: Progress) -> tuple[str, set[Path], set[Path]]:
     """The images' fingerprint, which can't be read, and which show a held-out image; remembered per fingerprint."""
     digest = hashlib.blake2b(digest_size=8)
-    with ThreadPoolExecutor() as pool:
-        for path, start in zip(paths, pool.map(head, paths, chunksize=64), strict=True):
-            digest.update(start + path.relative_to(folder).as_posix().encode() + b"\0")
+    for path, start in zip(paths, ROOM.work(head_or_nothing, paths), strict=True):
+        digest.update(start + as_bytes(path.relative_to(folder).as_posix()) + b"\0")
     content = digest.hexdigest()
-    memory = cache_dir() / "inspected" / f"{content}-{dataset.fingerprint}.json"
+    memory = cache_dir() / "inspected" / f"{content}-{dataset.fingerprint}-{READER}.json"
     if not memory.is_file():
         held = [int(i) for split in ("validation", "test") for i in dataset.splits[split]]
-        with ThreadPoolExecutor() as pool:
-            forbidden = set(pool.map(lambda i: _pixels(dataset.read(i)), held))
-            found = track(progress, pool.map(_shown, paths, chunksize=16), label="checking images", total=len(paths))
-            shown = list(found)
+        forbidden = set(ROOM.work(lambda i: _pixels(dataset.read(i)), held))
+        shown = list(track(progress, ROOM.work(_shown, paths), label="checking images", total=len(paths)))
         write_json(memory, {
             "unreadable": [i for i, pixels in enumerate(shown) if pixels is None],
             "held_out": [i for i, pixels in enumerate(shown) if pixels in forbidden],

@@ -20,6 +20,7 @@ from compressor.models.family import Prepared
 from compressor.models.given import Given, GivenFamily
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.table.read import Listed
+from compressor.text import as_bytes
 
 FAMILY = "table"
 
@@ -50,7 +51,7 @@ class Table(Given):
     @cached_property
     def places(self) -> dict[str, int]:
         """File → row."""
-        text = self.names.cpu().numpy().tobytes().decode()
+        text = self.names.cpu().numpy().tobytes().decode("utf-8", "surrogatepass")
         return {name: row for row, name in enumerate(text.split("\0"))}
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -69,7 +70,7 @@ class Table(Given):
 
 def made(listed: Listed, name: str) -> tuple[Table, TableArchitecture]:
     """A model of a table that was read, and what it is."""
-    text = "\0".join(listed.files).encode()
+    text = as_bytes("\0".join(listed.files))
     samples, classes = listed.probabilities.shape
     architecture = TableArchitecture(family=FAMILY, name=name, classes=classes, samples=samples, characters=len(text))
     table = Table(architecture)

@@ -74,7 +74,7 @@ def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
     except Exception as error:  # the hub's clients raise many kinds
         if not remote:
             raise
-        reason = str(error).splitlines()[0][:200] if online else "the model hub can't be reached"
+        reason = hub.reason(error) if online else "the model hub can't be reached"
         raise UsageError(
             f"model '{name}' can't be built: {reason}.\nGive a timm name or a local checkpoint."
         ) from error

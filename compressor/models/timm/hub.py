@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from urllib.parse import urlparse
 
+from compressor.text import redacted
+
 
 @lru_cache(maxsize=1)
 def reachable(timeout: float = 3.0) -> bool:
@@ -23,6 +25,11 @@ def reachable(timeout: float = 3.0) -> bool:
             return True
     except OSError:
         return False
+
+
+def reason(error: Exception) -> str:
+    """What a client of the hub says, in a line; it may quote the request, and with it the access token."""
+    return redacted((str(error).splitlines() or [type(error).__name__])[0])[:200]
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def pretrained_state(architecture: TimmArchitecture) -> StateDict:
             options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
             model = timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # the hub's clients raise many kinds: network, missing file, offline mode
-        reason = "the model hub can't be reached" if not online else str(error).splitlines()[0][:200]
+        reason = hub.reason(error) if online else "the model hub can't be reached"
         raise UsageError(f"no pretrained weights ({reason})") from error
     return dict(model.state_dict())
 
