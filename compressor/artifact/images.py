@@ -28,7 +28,7 @@ _RESAMPLING = {
 }
 
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Files that are taken for images."""
 
 
@@ -102,8 +102,8 @@ class ImagePreprocessing(Preprocessing):
 
 def images_in(folder: Path) -> list[Path]:
     """The image files at any depth of a folder, hidden ones apart, sorted."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in found if not p.is_dir())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:

@@ -39,6 +39,7 @@ from compressor.workflows.plan import (
     NEEDED,
     Plan,
     Stage,
+    baseline_epochs,
     begin,
     make_plan,
     run_name,
@@ -174,7 +175,7 @@ def same_data(run: RunFolder, dataset: Dataset) -> None:
     """Refuses to go on with other data: the splits would be drawn anew, and models have seen the new test samples."""
     entry = run.read().dataset if run.note.is_file() else None
     known = entry.fingerprint if entry else None
-    if known not in (None, dataset.fingerprint):
+    if known is not None and not dataset.unchanged_since(known):
         raise UsageError(
             f"the data in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
             "Put them back as they were, or start a new run."
@@ -185,8 +186,9 @@ def dataset_entry(dataset: Dataset) -> DatasetEntry:
     """What `run.json` and the report say of the data."""
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return DatasetEntry(
-        name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint
-    )
+        name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint,
+        unused=dataset.unused, notes=dataset.notes,
+    )  # fmt: skip
 
 
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Results:
@@ -213,6 +215,8 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
                     kind = kind_of(planned.dataset.modality)
                     prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
                 own = replace(planned, dataset=prepared[sees.view_key])
+                if stage.role == "baseline" and teacher is not None:
+                    stage = as_long_as_taught(own, stage, teacher, device)
                 result = _train_one(own, stage, first, seed, teacher, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
@@ -250,6 +254,16 @@ def _train_one(
         accelerator=device,
         progress=progress,
     )
+
+
+def as_long_as_taught(planned: Plan, stage: Stage, teacher: Result, device: Accelerator) -> Stage:
+    """The baseline with as many steps as its student: of unlabelled samples the chosen ones count, not all."""
+    recipe, dataset = planned.recipe, planned.dataset
+    if "unlabeled" not in dataset.splits or recipe.data.unlabeled_confidence == 0:
+        return stage
+    frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+    chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
+    return replace(stage, epochs=baseline_epochs(stage.config, dataset.with_unlabeled(chosen), dataset))
 
 
 def learning_from(

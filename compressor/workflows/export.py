@@ -298,7 +298,7 @@ def export(
     dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
-    if run is not None and dataset.content != card.dataset.get("content", dataset.content):
+    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
         raise UsageError(
             f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
             f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."

@@ -72,6 +72,10 @@ def test_no_folder_and_no_image(photos: Path, tmp_path: Path) -> None:
         load_dataset(DataConfig(source=str(photos), unlabeled=str(tmp_path / "empty")))
 
 
+def baseline_epochs(run: Path) -> int:
+    return len(next(run.glob("stages/*-baseline-*/seed0/metrics.jsonl")).read_text().splitlines())
+
+
 def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
@@ -84,7 +88,7 @@ def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch
     rows = {stage.name[3:].split("-")[0]: len((stage / "seed0" / "metrics.jsonl").read_text().splitlines())
             for stage in (run / "stages").iterdir()}  # fmt: skip
     assert rows == {"teacher": 2, "student": 2, "baseline": round(2 * (25 + 20) / 25)}
-    result = compress(*common, "--name", "sure", "--set", "data.unlabeled_confidence=0.99", "--no-baseline",
+    result = compress(*common, "--name", "sure", "--set", "data.unlabeled_confidence=0.99",
                       "--set", f"teacher.model={next(run.glob('stages/00-*/seed0'))}")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "learns from 0 unlabelled samples" in result.output  # two epochs leave no teacher that sure
