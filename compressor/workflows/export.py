@@ -29,6 +29,7 @@ from compressor.exporting import export as exporting
 from compressor.files import read_document, read_documents, write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
+from compressor.models.seen import SEEN
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -67,6 +68,8 @@ def ship(planned: Plan, run: RunFolder, results: Results) -> None:
     seed = best_seed(results)
     folder = run.stage(stage.index, stage.role, stage.model, seed)
     shutil.copyfile(folder / checkpoint.WEIGHTS, run.student)
+    if (folder / SEEN).is_file():
+        shutil.copyfile(folder / SEEN, run.path / SEEN)
     card: Card = results["student", seed][0].card
     write_json(run.student.with_suffix(".json"), card.model_dump(mode="json"))
 
