@@ -56,6 +56,11 @@ class ImagePreprocessing(Preprocessing):
         return f"{self.size} px"
 
     @property
+    def encoding(self) -> str:
+        """Mean and standard deviation are applied later."""
+        return f"{self.size} px, {self.crop_pct!r}, {self.interpolation}"
+
+    @property
     def shown(self) -> str:
         """`64 px`."""
         return f"{self.size} px"

@@ -55,6 +55,9 @@ def distill(
     shift: Annotated[
         bool | None, typer.Option("--shift/--no-shift", help="The report tells accuracy under damage, too.")
     ] = None,
+    strict_data: Annotated[
+        bool | None, typer.Option("--strict-data/--no-strict-data", help="Repeats in two splits are an error.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -86,6 +89,7 @@ def distill(
         "assistants": assistants, "baseline": baseline, "epochs": epochs, "batch_size": batch_size,
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
         "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
+        "strict_data": strict_data,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

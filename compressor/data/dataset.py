@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.artifact.preprocessing import Inputs, Preprocessing, taken
 from compressor.data.config import DataConfig
+from compressor.data.encoded import Encoded
 from compressor.data.groups import UNKNOWN
 from compressor.data.prints import Prints, apart, described, repeated
 from compressor.errors import DataError
 from compressor.modalities import DEFAULT
+from compressor.progress import Progress
 from compressor.runnote import Unused
 from compressor.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
+HELD = ("validation", "test")
+"""Splits that are seen again and again as they are, never varied."""
 NAMED = 5
 """Samples that are named of many."""
 
@@ -55,6 +59,8 @@ class Source:
     """What lies there and is no sample, by reason; unreadable ones among them."""
     prints: Prints | None = None
     """What each sample shows; None where nobody has said how that is compared."""
+    files: bool = False
+    """Whether a sample has to be opened and decoded each time it is read."""
     formerly: str | None = None
     """What `content` was by the rules of an earlier version, if it was something else: cards may know it."""
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -95,6 +101,10 @@ class Dataset:
     """What no split holds, by reason."""
     prints: Prints | None = None
     """What each sample shows, labelled or not; None where nobody has said how that is compared."""
+    files: bool = False
+    """Whether a sample has to be opened and decoded each time it is read."""
+    encoded: Encoded | None = None
+    """Where validation and test samples are kept as models see them; None reads them each time."""
     formerly: str | None = None
     """What `content` was by the rules of an earlier version."""
     unlabeled_content: str | None = None
@@ -180,9 +190,31 @@ class Dataset:
     ) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
         """The split in order, as evaluation sees it: (indices, encoded samples) per batch."""
         indices = self.splits[split]
+        if self.encoded is not None and split in HELD:
+            yield from self.encoded.inputs(
+                indices, preprocessing, lambda part: self._encode(part, preprocessing), batch_size
+            )
+            return
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
-            yield part, preprocessing.encode([self.read(int(i)) for i in part])
+            yield part, self._encode(part, preprocessing)
+
+    def some(self, split: str, chosen: NDArray[np.int64], preprocessing: Preprocessing) -> Inputs:
+        """A few of a split's samples, encoded, in the split's order."""
+        if self.encoded is None or split not in HELD:
+            return self._encode(chosen, preprocessing)
+        parts = [taken(inputs, np.isin(part, chosen)) for part, inputs in self.inputs(split, preprocessing, 256)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _encode(self, indices: NDArray[np.int64], preprocessing: Preprocessing) -> Inputs:
+        return preprocessing.encode([self.read(int(i)) for i in indices])
+
+    def keeping(self, progress: Progress) -> Dataset:
+        """The same, with what validation and test show kept on disk as models see it: no file is decoded in every epoch."""
+        if not self.files or not self.config.decoded:
+            return self
+        limit = round(self.config.decoded_limit * 1e9)
+        return replace(self, encoded=Encoded(content=self.content, limit=limit, progress=progress))
 
     def kept(
         self, split: str, preprocessing: Preprocessing, most: int
@@ -249,6 +281,7 @@ def build(source: Source, config: DataConfig) -> Dataset:
         unreadable=source.unreadable,
         unused=unused,
         prints=source.prints,
+        files=source.files,
         formerly=source.formerly,
         groups=source.groups,
     )

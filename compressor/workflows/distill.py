@@ -93,6 +93,7 @@ def distill(
     progress: Progress | None = None,
     command: str | None = None,
     shift: bool | None = None,
+    strict_data: bool | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -111,7 +112,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, strict_data=strict_data,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
@@ -135,6 +136,7 @@ def carry_out(
     `run.json` says afterwards how it ended: done, interrupted or failed.
     """
     device = device or accelerator()
+    planned = replace(planned, dataset=planned.dataset.keeping(progress))
     dataset, recipe = planned.dataset, planned.recipe
     same_data(run, dataset)
     if not run.recipe.is_file():

@@ -67,6 +67,7 @@ def plan(
     resume: str | Path | None = None,
     progress: Progress | None = None,
     shift: bool | None = None,
+    strict_data: bool | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
@@ -78,7 +79,7 @@ def plan(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, strict_data=strict_data,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)

@@ -77,7 +77,7 @@ def ship(planned: Plan, run: RunFolder, results: Results) -> None:
 def validation_inputs(dataset: Dataset, card: Card, count: int) -> Inputs:
     """At most `count` real validation samples as the model wants them, spread over the classes."""
     chosen = dataset.spread("validation", count, "parity")
-    return card.preprocessing.encode([dataset.read(int(i)) for i in chosen])
+    return dataset.some("validation", chosen, card.preprocessing)
 
 
 def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compressor.data.config import DataConfig
+from compressor.data.images import folder
 from compressor.data.images.decoded import with_decoded
 from compressor.data.load import load_dataset
+from compressor.distillation import fit
 from compressor.errors import DataError
 from compressor.progress import Silent
 from compressor.workflows import distill as pipeline
@@ -77,6 +80,12 @@ def baseline_epochs(run: Path) -> int:
 
 
 def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Counter[str] = Counter()
+    original = folder.open_image
+    monkeypatch.setattr(
+        folder, "open_image", lambda path: opened.update([str(path.relative_to(photos))]) or original(path)
+    )
+    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
     common = ["distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--data", str(photos),
@@ -84,6 +93,9 @@ def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch
     result = compress(*common, "--name", "all")
     assert result.exit_code == 0, result.output
     run = workdir / "runs" / "all"
+    data = load_dataset(DataConfig(source=str(photos)))
+    held = {data.ids[i]: opened[data.ids[i]] for i in data.splits["validation"]}
+    assert set(held.values()) == {1}, "three models, two epochs, no room in memory: each file is decoded once"
     assert json.loads((run / "report.json").read_text())["dataset"]["unlabeled"] == 20
     rows = {stage.name[3:].split("-")[0]: len((stage / "seed0" / "metrics.jsonl").read_text().splitlines())
             for stage in (run / "stages").iterdir()}  # fmt: skip

@@ -59,6 +59,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
         read=read,
         content=fingerprint,
         formerly=before,
+        files=True,
         fixed=fixed,
         notes=found.notes + remarks,
         groups={name: [v for v, ok in zip(values, good, strict=True) if ok] for name, values in groups.items()},
