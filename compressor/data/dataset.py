@@ -380,5 +380,5 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int, *salt: str) -> 
 def _hash(parts: Sequence[str]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
-        digest.update(part.encode() + b"\0")
+        digest.update(part.encode(errors="surrogateescape") + b"\0")  # a file's name may be no UTF-8
     return digest.hexdigest()

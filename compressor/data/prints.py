@@ -84,7 +84,7 @@ def look_alikes(here: NDArray[np.int64], there: NDArray[np.int64], near: NDArray
         parts = (near[there] >> shift) & np.uint64(0xFFFF)
         order = np.argsort(parts, kind="stable")
         own = (near[here] >> shift) & np.uint64(0xFFFF)
-        first, last = (np.searchsorted(parts[order], own, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+        first, last = (np.searchsorted(parts[order], own, side=side) for side in ("left", "right"))
         for i, a, b in zip(here.tolist(), first.tolist(), last.tolist(), strict=True):
             some = there[order[a : min(b, a + CROWD)]]
             close = some[_ones(near[some] ^ near[i]) <= NEAR] if len(some) else some

@@ -186,7 +186,9 @@ def describe(
         "architecture": teacher.architecture.model_dump(mode="json") if teacher.architecture else None,
         "preprocessing": teacher.preprocessing.model_dump(mode="json"),
         "dataset": dataset.content,
-        "samples": hashlib.blake2b("\0".join(dataset.ids[i] for i in indices).encode(), digest_size=8).hexdigest(),
+        "samples": hashlib.blake2b(
+            "\0".join(dataset.ids[i] for i in indices).encode(errors="surrogateescape"), digest_size=8
+        ).hexdigest(),
         "views": kind.views_depend_on(dataset),
         "versions": {name: version(name) for name in sorted(packages)},
         "data_seed": dataset.seed,

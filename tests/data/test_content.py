@@ -137,6 +137,14 @@ def test_every_file_that_is_not_used_is_counted_by_reason(photos: Path) -> None:
     assert len(dataset.ids) == 36
 
 
+def test_a_name_that_is_no_utf_8_is_a_name(photos: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(photos / "red" / "000.png", photos / "red" / odd)
+    before = load(photos)
+    assert f"red/{odd}" in before.ids
+    assert load(photos).fingerprint == before.fingerprint
+
+
 def test_a_jfif_file_is_a_jpeg(photos: Path) -> None:
     Image.open(photos / "red" / "000.png").save(photos / "red" / "photo.JFIF", format="JPEG")
     assert "red/photo.JFIF" in load(photos).ids
