@@ -37,7 +37,7 @@ KEYS = {
     "teacher": "teacher.model", "student": "student.model", "data": "data.source", "unlabeled": "data.unlabeled",
     "epochs": "stage.epochs", "batch_size": "stage.batch_size", "image_size": "data.image_size",
     "limit": "data.limit", "views": "stage.targets.views", "cache_limit": "stage.targets.cache_limit",
-    "shift": "evaluation.shift",
+    "shift": "evaluation.shift", "strict_data": "data.strict",
 }  # fmt: skip
 """Option → its key in the recipe, where it is not the option's own name."""
 

@@ -34,6 +34,20 @@ class Host(Document):
     """x86_64, aarch64, …"""
 
 
+class Unused(Document):
+    """Files that are not used, for one reason."""
+
+    reason: str
+    """`hidden`, `damaged`, `unsupported type .heic`, `shows the same as a test image`, …"""
+    count: int
+    """How many."""
+    examples: list[str] = []
+    """At most five of them."""
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.reason}" + (f" ({', '.join(self.examples[:3])})" if self.examples else "")
+
+
 class DatasetEntry(Document):
     """The data: names, numbers of samples, and what tells it from other data."""
 
@@ -53,6 +67,10 @@ class DatasetEntry(Document):
     """Supervised rows per sample; figures are over rows."""
     fingerprint: str | None = None
     """Of the samples and how they were split."""
+    unused: list[Unused] = []
+    """Files of the data folder that no split holds, by reason."""
+    notes: list[str] = []
+    """What else has to be said of the data."""
 
 
 class RunNote(Document):

@@ -57,10 +57,11 @@ def paint(path: Path, label: int, index: int, *, size: int = 40) -> None:
 
 
 def fill(root: Path, classes: tuple[str, ...] = ("blue", "green", "red"), count: int = 12) -> Path:
-    """Class folders with `count` images each."""
+    """Class folders with `count` images each; those of folders named val and test are others than those of train."""
+    first = {"val": 1000, "test": 2000}.get(root.name, 0)
     for label, name in enumerate(classes):
         for index in range(count):
-            paint(root / name / f"{index:03d}.png", label, index)
+            paint(root / name / f"{index:03d}.png", label, first + index)
     return root
 
 

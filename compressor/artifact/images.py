@@ -31,7 +31,7 @@ _RESAMPLING = {
 }
 
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Files that are taken for images."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -74,6 +74,11 @@ class ImagePreprocessing(Preprocessing):
     def view_key(self) -> str:
         """Mean and standard deviation are applied later: only the size makes another view."""
         return f"{self.size} px"
+
+    @property
+    def encoding(self) -> str:
+        """Mean and standard deviation are applied later."""
+        return f"{self.size} px, {self.crop_pct!r}, {self.interpolation}"
 
     @property
     def shown(self) -> str:
@@ -125,8 +130,9 @@ def images_in(folder: Path) -> list[Path]:
 
     Neither folders nor pipes: opening one of these would wait for ever. The order is the same on every system.
     """
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted((p for p in found if p.is_file() or not p.exists()), key=lambda p: p.parts)
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and (p.is_file() or not p.exists()))
+    seen = (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(seen, key=lambda p: p.parts)
 
 
 def open_image(source: str | Path | bytes | BinaryIO) -> Image.Image:

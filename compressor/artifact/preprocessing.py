@@ -50,6 +50,11 @@ class Preprocessing(BaseModel, ABC):
         """Models whose keys are equal see the very same views."""
 
     @property
+    def encoding(self) -> str:
+        """Models for whom this is equal are given the very same by `encode`."""
+        return self.model_dump_json()
+
+    @property
     @abstractmethod
     def shown(self) -> str:
         """What goes in, for a person: `64 px`."""

@@ -61,6 +61,9 @@ def distill(
             help="What choosing `auto` objective or assistants may take, as a share of the student's training; off."
         ),
     ] = None,
+    strict_data: Annotated[
+        bool | None, typer.Option("--strict-data/--no-strict-data", help="Repeats in two splits are an error.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -95,6 +98,7 @@ def distill(
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
         "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
         "pilot": pilot,
+        "strict_data": strict_data,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 import compressor
 from compressor.cli.console import Console, edge
 from compressor.cli.options import Json, Quiet, Verbose
@@ -9,6 +13,7 @@ from compressor.cli.options import Json, Quiet, Verbose
 
 @edge
 def doctor(
+    data: Annotated[str | None, typer.Option(help="Look at a data folder before anything is trained on it.")] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -20,6 +25,8 @@ def doctor(
         compress doctor
 
         compress doctor --json
+
+        compress doctor --data photos/
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
-    console.show(compressor.doctor())
+    console.show(compressor.doctor(data=data, progress=console.progress))

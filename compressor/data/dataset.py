@@ -10,15 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.artifact.preprocessing import Inputs, Preprocessing, taken
 from compressor.data.config import DataConfig
+from compressor.data.encoded import Encoded
 from compressor.data.groups import UNKNOWN
+from compressor.data.prints import Prints, apart, described, repeated
 from compressor.errors import DataError
 from compressor.modalities import DEFAULT
+from compressor.progress import Progress
+from compressor.runnote import Unused
 from compressor.seeds import derive_seed
 from compressor.text import as_bytes
 
 SPLITS = ("train", "validation", "test")
+HELD = ("validation", "test")
+"""Splits that are seen again and again as they are, never varied."""
+NAMED = 5
+"""Samples that are named of many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,14 @@ class Source:
     seeds: int = 1
     """What `seeds: auto` means for this data: several where a training takes seconds."""
     unreadable: list[str] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    """What lies there and is no sample, by reason; unreadable ones among them."""
+    prints: Prints | None = None
+    """What each sample shows; None where nobody has said how that is compared."""
+    files: bool = False
+    """Whether a sample has to be opened and decoded each time it is read."""
+    formerly: str | None = None
+    """What `content` was by the rules of an earlier version, if it was something else: cards may know it."""
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Column of a `metadata.csv` → the group of each sample; see `data.groups`."""
 
@@ -82,6 +98,16 @@ class Dataset:
     config: DataConfig
     notes: list[str]
     unreadable: list[str]
+    unused: list[Unused] = field(default_factory=list)
+    """What no split holds, by reason."""
+    prints: Prints | None = None
+    """What each sample shows, labelled or not; None where nobody has said how that is compared."""
+    files: bool = False
+    """Whether a sample has to be opened and decoded each time it is read."""
+    encoded: Encoded | None = None
+    """Where validation and test samples are kept as models see them; None reads them each time."""
+    formerly: str | None = None
+    """What `content` was by the rules of an earlier version."""
     unlabeled_content: str | None = None
     """Fingerprint of the unlabelled samples; None without any."""
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -109,12 +135,27 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """Changes when a sample, a split or the limit does."""
+        return self._fingerprint(self.content)
+
+    def unchanged_since(self, fingerprint: str) -> bool:
+        """Whether this is the fingerprint of these data, by today's rules or by those of an earlier version."""
+        return fingerprint in {self._fingerprint(content) for content in (self.content, self.formerly) if content}
+
+    def _fingerprint(self, content: str) -> str:
         unlabeled = [self.unlabeled_content] if self.unlabeled_content else []
-        return _hash([self.content, self.split_fingerprint, str(self.config.limit), *unlabeled])
+        return _hash([content, self.split_fingerprint, str(self.config.limit), *unlabeled])
 
     def split_otherwise(self, card: dict[str, Any]) -> bool:
         """Whether what has this `card` was trained on these very samples, but split in another way."""
-        return card.get("content") == self.content and card.get("split") != self.split_fingerprint
+        return self.known_as(card.get("content")) and card.get("split") != self.split_fingerprint
+
+    def known_as(self, content: str | None) -> bool:
+        """Whether this fingerprint is of these very samples."""
+        return content is not None and content in (self.content, self.formerly)
+
+    def shown(self, split: str) -> NDArray[np.uint64]:
+        """Prints of what a split shows, ascending; empty where nobody has said how that is compared."""
+        return np.unique(self.prints.exact[self.splits[split]]) if self.prints else np.zeros(0, np.uint64)
 
     def card(self) -> dict[str, str | int | float]:
         """What a checkpoint remembers of the data it was trained on; enough to draw the same splits again."""
@@ -150,9 +191,31 @@ class Dataset:
     ) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
         """The split in order, as evaluation sees it: (indices, encoded samples) per batch."""
         indices = self.splits[split]
+        if self.encoded is not None and split in HELD:
+            yield from self.encoded.inputs(
+                indices, preprocessing, lambda part: self._encode(part, preprocessing), batch_size
+            )
+            return
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
-            yield part, preprocessing.encode([self.read(int(i)) for i in part])
+            yield part, self._encode(part, preprocessing)
+
+    def some(self, split: str, chosen: NDArray[np.int64], preprocessing: Preprocessing) -> Inputs:
+        """A few of a split's samples, encoded, in the split's order."""
+        if self.encoded is None or split not in HELD:
+            return self._encode(chosen, preprocessing)
+        parts = [taken(inputs, np.isin(part, chosen)) for part, inputs in self.inputs(split, preprocessing, 256)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _encode(self, indices: NDArray[np.int64], preprocessing: Preprocessing) -> Inputs:
+        return preprocessing.encode([self.read(int(i)) for i in indices])
+
+    def keeping(self, progress: Progress) -> Dataset:
+        """The same, with what validation and test show kept on disk as models see it: no file is decoded in every epoch."""
+        if not self.files or not self.config.decoded:
+            return self
+        limit = round(self.config.decoded_limit * 1e9)
+        return replace(self, encoded=Encoded(content=self.content, limit=limit, progress=progress))
 
     def kept(
         self, split: str, preprocessing: Preprocessing, most: int
@@ -181,9 +244,19 @@ def build(source: Source, config: DataConfig) -> Dataset:
     """
     strata = source.labels if source.labels.ndim == 1 else source.labels[:, 0]
     splits = split(strata, source.fixed, config)
+    notes, unused = list(source.notes), list(source.unused)
+    if source.prints is not None:
+        splits, found, remarks = _without_repeats(source, source.prints, splits, config)
+        notes, unused = notes + remarks, unused + found
+        _complete(strata, splits, "too few samples, with what two splits show taken out of one")
     held = {name: [source.ids[i] for i in indices] for name, indices in splits.items()}
     split_fingerprint = _hash([f"{name}:{i}" for name in SPLITS for i in held[name]])
     if config.limit is not None:
+        if config.limit < len(source.classes):
+            notes.append(
+                f"limit {config.limit} is below the {len(source.classes)} classes: "
+                f"{config.limit} of them, drawn at random, have a sample in each split"
+            )
         splits = {
             name: indices[stratified(strata[indices], config.limit, config.seed, "limit", name)]
             for name, indices in splits.items()
@@ -205,8 +278,12 @@ def build(source: Source, config: DataConfig) -> Dataset:
         teacher_epochs=source.teacher_epochs,
         seeds=source.seeds,
         config=config,
-        notes=source.notes,
+        notes=notes,
         unreadable=source.unreadable,
+        unused=unused,
+        prints=source.prints,
+        files=source.files,
+        formerly=source.formerly,
         groups=source.groups,
     )
 
@@ -226,19 +303,64 @@ def split(
         splits[name] = rest[taken]
         rest = np.delete(rest, taken)
     splits["train"] = rest
+    _complete(labels, splits)
+    return {name: np.sort(splits[name]) for name in SPLITS}
+
+
+def _complete(
+    labels: NDArray[np.int64], splits: dict[str, NDArray[np.int64]], why: str = "too few samples to split"
+) -> None:
+    """Raises DataError where a split lacks a class."""
     for name in SPLITS:
         missing = set(labels.tolist()) - set(labels[splits[name]].tolist())
         if missing:
             raise DataError(
-                f"too few samples to split: {name} gets none of {len(missing)} class(es).\n"
+                f"{why}: {name} gets none of {len(missing)} class(es).\n"
                 f"Each class needs at least 3 samples ({len(labels)} in all), "
                 "or give the splits as folders train/, val/ and test/."
             )
-    return {name: np.sort(splits[name]) for name in SPLITS}
+
+
+def _without_repeats(
+    source: Source, prints: Prints, splits: dict[str, NDArray[np.int64]], config: DataConfig
+) -> tuple[dict[str, NDArray[np.int64]], list[Unused], list[str]]:
+    """The splits with nothing in two of them, what was taken out, and notes on what stays.
+
+    Raises:
+        DataError: something is there twice that must not be, and `data.strict` asks for an error.
+    """
+    parted = apart(splits, prints.exact)
+    unused = [
+        Unused(reason=reason, count=len(names), examples=names[:NAMED])
+        for reason, names in described(parted.moved, source.ids)
+    ]
+    doubtful, twice = [], 0
+    labels = source.labels.reshape(len(source.ids), -1)
+    for name in SPLITS:
+        for same in repeated(parted.splits[name], prints.exact):
+            twice += len(same) - 1
+            if (labels[same] != labels[same[0]]).any():
+                doubtful.append(" = ".join(source.ids[i] for i in same[:NAMED]))
+    notes = []
+    if twice:
+        notes.append(
+            f"{twice} sample(s) show what another one of their split does; they count as often as they are there"
+        )
+    if doubtful:
+        named = "; ".join(doubtful[:NAMED]) + (" …" if len(doubtful) > NAMED else "")
+        notes.append(f"{len(doubtful)} time(s) the very same is labelled as two classes: {named}")
+    if config.strict and (unused or doubtful):
+        lines = [str(entry) for entry in unused] + (notes[-1:] if doubtful else [])
+        raise DataError(
+            "data.strict (--strict-data): the splits hold samples that show the same.\n" + "\n".join(lines[:2])
+        )
+    return parted.splits, unused, notes
 
 
 def stratified(labels: NDArray[np.int64], count: int, seed: int, *salt: str) -> NDArray[np.int64]:
     """Positions of `count` samples with the classes' shares kept, at least one each; sorted.
+
+    A count below the number of classes takes one each of randomly chosen ones.
 
     A smaller count is always a subset of a larger one: samples are ranked once, per class, by seed.
     """
@@ -250,7 +372,9 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int, *salt: str) -> 
         order = np.random.default_rng(derive_seed(seed, *salt, int(c))).permutation(len(members))
         # The k-th of n members stands at (k + ½) / n: cutting all classes at one height keeps shares.
         ranks[members[order]] = (np.arange(len(members)) + 0.5) / len(members)
-        ranks[members[order[0]]] = 0.0
+        # The first of each class go before all others, in an order of classes that no salt changes: where the count is
+        # below their number, every split keeps samples of the same classes, and not those whose names come first.
+        ranks[members[order[0]]] = -1 - np.random.default_rng(derive_seed(seed, "classes", int(c))).random()
     return np.sort(np.argsort(ranks, kind="stable")[:count])
 
 

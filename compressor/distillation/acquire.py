@@ -15,11 +15,12 @@ from compressor.distillation.sources import held_out, refuse_seen, take
 from compressor.errors import UsageError
 from compressor.evaluation import metrics
 from compressor.evaluation.torch_predictor import predict_model
-from compressor.models import checkpoint
+from compressor.models import checkpoint, seen
 from compressor.models.architecture import Architecture
 from compressor.models.config import TeacherConfig
 from compressor.models.family import first_family, resolve
 from compressor.models.locate import GIVEN, HUB, locate
+from compressor.models.seen import Seen
 from compressor.models.weights import build, head_names, initialise, load_matching, read_state
 from compressor.seeds import derive_seed, seed_everything
 
@@ -39,6 +40,8 @@ class Start:
     """`none` (used as it is), `head`, `finetune` or `scratch`."""
     fresh_head: bool = False
     notice: str | None = None
+    seen: Seen | None = None
+    """Prints of what these weights were trained on, where they say."""
     trusted: bool = True
     """Whether it is known not to have learnt from what is held out here for validation."""
 
@@ -55,10 +58,12 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         UsageError: data of this modality come in no sizes.
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
     """
-    described = checkpoint.find(Path(init)) if init not in ("auto", "pretrained", "scratch") else None
+    described = checkpoint.find(Path(init).expanduser()) if init not in ("auto", "pretrained", "scratch") else None
     card = checkpoint.read_card(described[1]) if described is not None else None
-    if card is not None:
-        refuse_seen(card.dataset, dataset, f"{role} weights '{init}'")
+    shown = None
+    if described is not None and card is not None:
+        shown = seen.read(described[1], card.dataset)
+        refuse_seen(card.dataset, dataset, f"{role} weights '{init}'", shown)
     kin = (
         resolve(name, role=role, modality=dataset.modality)[1]
         if not name.startswith(HUB)
@@ -68,7 +73,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
     architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
-    known = card is not None and held_out(card, dataset)
+    known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
     return Start(
         model=loaded.model,
         architecture=architecture,
@@ -77,6 +82,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         training="scratch" if loaded.origin == "scratch" else "finetune",
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
+        seen=shown,
         trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
     )
 
@@ -137,7 +143,8 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
     model, card = checkpoint.load(path)
     if card.modality != dataset.modality:
         raise UsageError(f"teacher '{path}' takes {card.modality}, and the data is {dataset.modality}")
-    refuse_seen(card.dataset, dataset, f"teacher '{path}'")
+    shown = seen.read((checkpoint.find(path) or (path, path))[1], card.dataset)
+    refuse_seen(card.dataset, dataset, f"teacher '{path}'", shown)
     if card.classes == dataset.classes:
         return Start(
             model=model,
@@ -145,7 +152,8 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             preprocessing=card.preprocessing,
             origin=str(path),
             training="none",
-            trusted=held_out(card, dataset),
+            trusted=card.trusted and held_out(card.dataset, dataset, shown),
+            seen=shown,
         )
     architecture = card.architecture.with_classes(len(dataset.classes))
     seed_everything(derive_seed(seed, "init"))
@@ -159,6 +167,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
         origin=str(path),
         training="finetune",
         fresh_head=True,
+        seen=shown,
     )
 
 

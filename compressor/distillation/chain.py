@@ -24,7 +24,7 @@ from compressor.errors import CompressorError
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
-from compressor.models import checkpoint, cost
+from compressor.models import checkpoint, cost, seen
 from compressor.models.checkpoint import Card
 from compressor.models.family import family_of
 from compressor.objectives.objective import without_teacher
@@ -91,6 +91,7 @@ def run_stage(
     Without a teacher the objective is the hard labels alone.
     """
     model, trained, untouched = begin.model, None, begin.training == "none"
+    shown = [begin.seen, dataset.shown("train") if begin.training != "none" else None]
     label = f"{role} {begin.architecture.name}"
     if begin.training != "none" and epochs > 0:
         begin = with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
@@ -112,7 +113,7 @@ def run_stage(
         role=role,
         origin=begin.origin,
         seed=seed,
-        dataset=dataset.card(),
+        dataset=dataset.card() | seen.write(folder, shown),
         params=params,
         macs=macs,
         temperature=calibrated.temperature,

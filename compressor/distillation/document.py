@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compressor.document import Document
+from compressor.runnote import Unused
 
 
 class EstimatedData(Document):
@@ -22,6 +23,8 @@ class EstimatedData(Document):
     """Samples without labels."""
     input: str
     """The models' input size."""
+    unused: list[Unused] = []
+    """Files of the data folder that no split holds, by reason."""
 
 
 class EstimatedStage(Document):

@@ -15,10 +15,11 @@ from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import losses
 from compressor.distillation.chain import Result
 from compressor.errors import UsageError
-from compressor.models import cost
+from compressor.models import checkpoint, cost, seen
 from compressor.models.architecture import Architecture
 from compressor.models.family import family_of
 from compressor.models.mixture.family import FAMILY, Member, Mixture, MixtureArchitecture
+from compressor.models.seen import Seen
 
 STEPS = 500
 """Of EM; each raises the likelihood, and hundreds are nothing."""
@@ -64,8 +65,15 @@ def mixed(members: Sequence[Result], *, calibrate: bool) -> Start:
     return Start(
         model=model, architecture=architecture, preprocessing=preprocessing, origin=said, training="none",
         notice=f"teacher: {said} ({why}; NLL {together:.3f}, alone {alone}); features are those of {names[best]}",
-        trusted=all(member.card.trusted for member in members),
+        trusted=all(member.card.trusted for member in members), seen=_together(members),
     )  # fmt: skip
+
+
+def _together(members: Sequence[Result]) -> Seen | None:
+    """What any of them was trained on, as far as they say."""
+    parts = [seen.read(member.folder / checkpoint.CARD, member.card.dataset) for member in members]
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 def planned(starts: Sequence[Start]) -> Start:

@@ -15,14 +15,16 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.data.images.setup import ImageSetup
 from compressor.data.loaders import Batch
+from compressor.data.prints import overlap
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CheckpointError, UsageError
+from compressor.models import seen
 from compressor.models.architecture import Architecture
-from compressor.models.checkpoint import Card
 from compressor.models.config import TeacherConfig
 from compressor.models.onnx import family as onnx_family
 from compressor.models.onnx import graph
 from compressor.models.outputs import Outputs
+from compressor.models.seen import Seen
 from compressor.models.table import family as table_family
 from compressor.models.table import read
 from compressor.models.table.family import Table
@@ -42,6 +44,8 @@ class Taken:
     preprocessing: Preprocessing
     trusted: bool
     notice: str | None
+    seen: Seen | None = None
+    """Prints of what it was trained on, where it says."""
 
 
 def take(path: Path, config: TeacherConfig, dataset: Dataset) -> Taken:
@@ -65,11 +69,12 @@ def _graph(path: Path, config: TeacherConfig, dataset: Dataset, setup: ImageSetu
     card: dict[str, Any] = dict(found.metadata.dataset or {})
     if found.metadata.modality != dataset.modality:
         raise UsageError(f"teacher '{path}' takes {found.metadata.modality}, and the data is {dataset.modality}")
-    refuse_seen(card, dataset, f"teacher '{path}'")
+    shown = seen.read(path, card)
+    refuse_seen(card, dataset, f"teacher '{path}'", shown)
     model, architecture = onnx_family.made(found)
     return Taken(
         model=model, architecture=architecture, preprocessing=found.metadata.preprocessing,
-        trusted=card.get("content") == dataset.content, notice="\n".join(found.notes) or None,
+        trusted=held_out(card, dataset, shown), notice="\n".join(found.notes) or None, seen=shown,
     )  # fmt: skip
 
 
@@ -102,19 +107,40 @@ def _table(path: Path, dataset: Dataset, setup: ImageSetup) -> Taken:
     )
 
 
-def refuse_seen(trained_on: dict[str, Any], dataset: Dataset, what: str) -> None:
-    """Raises CheckpointError for a model that was trained on another split of this very data."""
+def refuse_seen(trained_on: dict[str, Any], dataset: Dataset, what: str, shown: Seen | None) -> None:
+    """Raises CheckpointError for a model that was trained on test samples.
+
+    Args:
+        trained_on: what its card says of its data.
+        dataset: what it is wanted for.
+        what: its name in the message.
+        shown: prints of what it was trained on; None leaves the names of data and split to be compared.
+    """
     if dataset.split_otherwise(trained_on):
         raise CheckpointError(
             f"{what}: trained on another split of this data (data.seed {trained_on.get('seed')}, "
             f"here {dataset.seed}), with test samples in it.\n"
             "Use the same data.seed and split shares, or train anew."
         )
+    if shown is not None and dataset.prints is not None:
+        again = overlap(shown, dataset.splits["test"], dataset.prints.exact)
+        if len(again):
+            named = ", ".join(dataset.ids[i] for i in again[:NAMED]) + (" …" if len(again) > NAMED else "")
+            raise CheckpointError(
+                f"{what}: trained on {len(again)} of the {len(dataset.splits['test'])} test samples ({named}).\n"
+                f"It was trained on '{trained_on.get('name')}' with data.seed {trained_on.get('seed')}, here "
+                f"{dataset.seed}. Use the same data.seed and split shares, take those images out of test, or train anew."
+            )
 
 
-def held_out(card: Card, dataset: Dataset) -> bool:
-    """Whether a card says that its model was trained on these very samples and this split of them."""
-    return card.trusted and card.dataset.get("content") == dataset.content and not dataset.split_otherwise(card.dataset)
+def held_out(trained_on: dict[str, Any], dataset: Dataset, shown: Seen | None) -> bool:
+    """Whether a card says that its model was trained on none of the validation samples.
+
+    By what it was `shown`, where that is known; else by these very samples in this very split.
+    """
+    if shown is not None and dataset.prints is not None:
+        return not len(overlap(shown, dataset.splits["validation"], dataset.prints.exact))
+    return dataset.known_as(trained_on.get("content")) and not dataset.split_otherwise(trained_on)
 
 
 class TableTeacher(FrozenTeacher):

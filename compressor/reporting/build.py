@@ -245,4 +245,5 @@ def _warnings(report: Report) -> list[str]:
             found.append(model.calibration)
     if report.int8 and report.int8.kept is None:
         found.append(f"No int8 file was made: {report.int8.reason}.")
+    found += [f"not used of the data: {entry}" for entry in report.dataset.unused]
     return found + rows.warnings(report.benchmark)

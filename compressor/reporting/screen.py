@@ -121,6 +121,7 @@ def plan(estimate: Estimate) -> list[Block]:
         + (f"{dataset.unlabeled} unlabelled; " if dataset.unlabeled else "")
         + dataset.input
     )
+    blocks += [f"Not used: {entry}" for entry in dataset.unused]
     header = ("stage", "model", "weights", "objective", "teacher", "parameters", "MACs", "epochs", "seeds", "time")
     lines: list[tuple[str, ...]] = [
         (

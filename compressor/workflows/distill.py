@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -86,6 +86,7 @@ def distill(
     command: str | None = None,
     shift: bool | None = None,
     pilot: float | str | None = None,
+    strict_data: bool | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -104,7 +105,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
@@ -128,6 +129,7 @@ def carry_out(
     `run.json` says afterwards how it ended: done, interrupted or failed.
     """
     device = device or accelerator()
+    planned = replace(planned, dataset=planned.dataset.keeping(progress))
     dataset, recipe = planned.dataset, planned.recipe
     same_data(run, dataset)
     if not run.recipe.is_file():
@@ -168,7 +170,7 @@ def same_data(run: RunFolder, dataset: Dataset) -> None:
     """Refuses to go on with other data: the splits would be drawn anew, and models have seen the new test samples."""
     entry = run.read().dataset if run.note.is_file() else None
     known = entry.fingerprint if entry else None
-    if known not in (None, dataset.fingerprint):
+    if known is not None and not dataset.unchanged_since(known):
         raise UsageError(
             f"the data in '{dataset.name}' have changed since run '{run.path}' began, and so have its splits.\n"
             "Put them back as they were, or start a new run."
@@ -179,5 +181,6 @@ def dataset_entry(dataset: Dataset) -> DatasetEntry:
     """What `run.json` and the report say of the data."""
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
     return DatasetEntry(
-        name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint
-    )
+        name=dataset.name, classes=dataset.classes, **counts, rows=dataset.rows, fingerprint=dataset.fingerprint,
+        unused=dataset.unused, notes=dataset.notes,
+    )  # fmt: skip

@@ -1,14 +1,21 @@
-"""`doctor`: the machine, the execution providers, and what is missing."""
+"""`doctor`: the machine, the execution providers, and what is missing; of a data folder, what it holds."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from compressor.benchmarking import host
+from compressor.data.checkup import checkup
+from compressor.data.config import DataConfig
+from compressor.data.document import DataReport
+from compressor.display import surroundings
 from compressor.files import cache_dir
 from compressor.packages import missing_extras, versions
+from compressor.progress import Progress
+from compressor.reporting import checkup as shown_data
 from compressor.reporting.screen import Block, Shown
 
 PURPOSES = {"train": "distill and export", "cpu": "run ONNX files (or [gpu] with an NVIDIA GPU)"}
@@ -20,10 +27,14 @@ class DoctorResult(Shown):
     """What was found."""
 
     document: dict[str, Any]
-    """`host`, `versions`, `cache`, `providers`, `missing_extras`, `both_onnxruntimes`."""
+    """`host`, `versions`, `cache`, `providers`, `missing_extras`, `both_onnxruntimes`; `data` where a folder was given."""
+    data: DataReport | None = None
+    """What the folder holds."""
 
     def blocks(self) -> list[Block]:
-        """A line per fact, then what is missing and the line that installs it."""
+        """Of a folder what it holds; else a line per fact, then what is missing and the line that installs it."""
+        if self.data is not None:
+            return shown_data.blocks(self.data)
         found = self.document
         lines: list[Block] = []
         for key, value in found["host"].items():
@@ -39,8 +50,18 @@ class DoctorResult(Shown):
         return lines
 
 
-def doctor() -> DoctorResult:
-    """The machine, the execution providers, and what is missing with the line that installs it."""
+def doctor(*, data: str | Path | None = None, progress: Progress | None = None) -> DoctorResult:
+    """The machine, the execution providers, and what is missing with the line that installs it.
+
+    Args:
+        data: a data folder (or `digits`), which is looked at as a whole before anything is trained: classes, sizes, what is
+            damaged or not used and why, repeats, look-alikes in two splits, and what the splits will be.
+        progress: where to report to; None fits the surroundings.
+
+    Raises:
+        DataError: no such folder, or none with classes.
+    """
+    report = None if data is None else checkup(DataConfig(source=str(data)), progress or surroundings())
     known = versions()
     found: dict[str, Any] = {
         "host": host.fingerprint().as_dict(),
@@ -54,4 +75,6 @@ def doctor() -> DoctorResult:
         from compressor.artifact import providers
 
         found["providers"] = [providers.short(name) for name in providers.installed()]
-    return DoctorResult(document=found)
+    if report is not None:
+        found["data"] = report.model_dump(mode="json")
+    return DoctorResult(document=found, data=report)

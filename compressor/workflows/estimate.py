@@ -68,6 +68,7 @@ def plan(
     progress: Progress | None = None,
     shift: bool | None = None,
     pilot: float | str | None = None,
+    strict_data: bool | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
@@ -79,7 +80,7 @@ def plan(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)
@@ -171,4 +172,4 @@ def _disk(stages: list[EstimatedStage]) -> float:
 
 def _estimated_data(dataset: Dataset, shown: str) -> EstimatedData:
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return EstimatedData(name=dataset.name, classes=dataset.classes, **counts, input=shown)
+    return EstimatedData(name=dataset.name, classes=dataset.classes, **counts, input=shown, unused=dataset.unused)

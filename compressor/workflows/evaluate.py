@@ -115,7 +115,7 @@ def shift_of(run: RunFolder, dataset: Dataset, progress: Progress, device: str =
     if "student" not in several:
         raise UsageError(f"run '{run.path}' has no finished student yet; `compress distill --resume` goes on with it")
     own = several["student"].trained_on or {}
-    if (own.get("content"), own.get("split")) != (dataset.content, dataset.split_fingerprint):
+    if not dataset.known_as(own.get("content")) or own.get("split") != dataset.split_fingerprint:
         raise UsageError(
             f"the data in '{dataset.name}' have changed since run '{run.path}' was made: --shift needs its own test "
             "samples.\nOn other data: compress evaluate RUN --data FOLDER --shift"
@@ -193,10 +193,10 @@ def data_for(
         other = modality_of(data) != modality_of(config.source)  # whose settings these are not
         config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
-    if config.limit is not None and dataset.content != trained_on.get("content"):  # of other data all count
+    if config.limit is not None and not dataset.known_as(trained_on.get("content")):  # of other data all count
         dataset = load_dataset(config.model_copy(update={"limit": None}), progress)
     if split == "auto":
-        same = dataset.content == trained_on.get("content")
+        same = dataset.known_as(trained_on.get("content"))
         split = "test" if same else "all"
         if not same:
             progress.say(

@@ -29,6 +29,7 @@ from compressor.exporting import export as exporting
 from compressor.files import read_document, read_documents, write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
+from compressor.models.seen import SEEN
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -67,6 +68,8 @@ def ship(planned: Plan, run: RunFolder, results: Results) -> None:
     seed = best_seed(results)
     folder = run.stage(stage.index, stage.role, stage.model, seed)
     shutil.copyfile(folder / checkpoint.WEIGHTS, run.student)
+    if (folder / SEEN).is_file():
+        shutil.copyfile(folder / SEEN, run.path / SEEN)
     card: Card = results["student", seed][0].card
     write_json(run.student.with_suffix(".json"), card.model_dump(mode="json"))
 
@@ -74,7 +77,7 @@ def ship(planned: Plan, run: RunFolder, results: Results) -> None:
 def validation_inputs(dataset: Dataset, card: Card, count: int) -> Inputs:
     """At most `count` real validation samples as the model wants them, spread over the classes."""
     chosen = dataset.spread("validation", count, "parity")
-    return card.preprocessing.encode([dataset.read(int(i)) for i in chosen])
+    return dataset.some("validation", chosen, card.preprocessing)
 
 
 def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:
@@ -299,7 +302,7 @@ def export(
     dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
-    if run is not None and dataset.content != card.dataset.get("content", dataset.content):
+    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
         raise UsageError(
             f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
             f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."

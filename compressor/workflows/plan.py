@@ -81,9 +81,8 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     dataset = load_dataset(recipe.data, progress)
     for note in dataset.notes:
         progress.say(note)
-    if dataset.unreadable:
-        listed = ", ".join(dataset.unreadable[:5]) + (" …" if len(dataset.unreadable) > 5 else "")
-        progress.say(f"skipped {len(dataset.unreadable)} unreadable sample(s): {listed}")
+    for entry in dataset.unused:
+        progress.say(f"not used: {entry}")
     epochs = recipe.stage.epochs
     if epochs == "auto":
         epochs = suggested(dataset, student, recipe.student.init, role="student", stem=recipe.student.stem)
@@ -165,9 +164,8 @@ def _stages(recipe: Recipe, dataset: Dataset, teachers: Sequence[tuple[str, str,
             passes = recipe.overrides.get(model, {}).get("epochs", passes)
         assert isinstance(passes, int)
         epochs: int = passes
-        if role == "baseline" and "unlabeled" in dataset.splits:  # it gets as many steps, not as many epochs
-            share = len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
-            epochs = max(1, round(epochs * share))
+        if role == "baseline":
+            epochs = baseline_epochs(config, dataset.with_unlabeled(), dataset)
         yield Stage(
             index=index,
             role=role,
@@ -177,6 +175,12 @@ def _stages(recipe: Recipe, dataset: Dataset, teachers: Sequence[tuple[str, str,
             seeds=own,
             source=given,
         )
+
+
+def baseline_epochs(config: StageConfig, taught: Dataset, dataset: Dataset) -> int:
+    """Epochs that give the baseline as many steps as a student that learns from `taught`."""
+    assert isinstance(config.epochs, int)
+    return max(1, round(config.epochs * len(taught.splits["train"]) / len(dataset.splits["train"])))
 
 
 def run_name(planned: Plan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,7 +15,7 @@ from compressor.distillation.chain import Result
 from compressor.distillation.fit import Teacher
 from compressor.progress import Progress
 from compressor.runfolder import RunFolder
-from compressor.workflows.plan import Plan, Stage, settled
+from compressor.workflows.plan import Plan, Stage, baseline_epochs, settled
 
 
 def train_one(
@@ -57,6 +58,16 @@ def train_one(
             name, result, f"{stage.model} for {dataset.name}, taught by {earlier[-1].card.architecture.name}"
         )
     return result
+
+
+def as_long_as_taught(planned: Plan, stage: Stage, teacher: Result, device: Accelerator) -> Stage:
+    """The baseline with as many steps as its student: of unlabelled samples the chosen ones count, not all."""
+    recipe, dataset = planned.recipe, planned.dataset
+    if "unlabeled" not in dataset.splits or recipe.data.unlabeled_confidence == 0:
+        return stage
+    frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
+    chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
+    return replace(stage, epochs=baseline_epochs(stage.config, dataset.with_unlabeled(chosen), dataset))
 
 
 def learning_from(

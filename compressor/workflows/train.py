@@ -16,7 +16,7 @@ from compressor.runfolder import RunFolder
 from compressor.workflows import pilot
 from compressor.workflows.export import Results
 from compressor.workflows.plan import Plan, begin
-from compressor.workflows.teaching import decide_precision, introduction, train_one
+from compressor.workflows.teaching import as_long_as_taught, decide_precision, introduction, train_one
 
 
 def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> tuple[Plan, Results]:
@@ -50,6 +50,8 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
                     kind = kind_of(planned.dataset.modality)
                     prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
                 own = replace(planned, dataset=prepared[sees.view_key])
+                if stage.role == "baseline" and earlier:
+                    stage = as_long_as_taught(own, stage, earlier[-1], device)
                 result = train_one(own, stage, first, seed, earlier, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")

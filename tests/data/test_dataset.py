@@ -56,6 +56,21 @@ def test_stratified_takes_every_class_at_least_once() -> None:
     assert set(labels[stratified(labels, 3, 0)]) == {0, 1, 2}
 
 
+def test_a_sample_smaller_than_the_classes_takes_random_ones_and_every_split_the_same(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(40), 5)
+    small, large = stratified(labels, 10, 0, "a"), stratified(labels, 20, 0, "a")
+    assert set(small) < set(large)
+    assert len(set(labels[small])) == 10
+    assert set(labels[small]) != set(range(10))
+    assert set(labels[small]) == set(labels[stratified(labels, 10, 0, "another split")])
+    assert set(labels[small]) != set(labels[stratified(labels, 10, 1, "a")])
+    fill(tmp_path, tuple("abcdefgh"), count=4)
+    limited = load_dataset(DataConfig(source=str(tmp_path), limit=3))
+    kept = {split: set(limited.labels[limited.splits[split]]) for split in SPLITS}
+    assert kept["train"] == kept["validation"] == kept["test"]
+    assert any("limit 3 is below the 8 classes" in note for note in limited.notes)
+
+
 def test_class_folders_are_split_and_named(photos: Path) -> None:
     dataset = load_dataset(DataConfig(source=str(photos)))
     assert dataset.classes == ["blue", "green", "red"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compressor.artifact.images import ImagePreprocessing
 from compressor.data import shards
 from compressor.data.config import DataConfig
 from compressor.data.images import decoded
@@ -21,6 +25,7 @@ from compressor.errors import CompressorError
 from compressor.progress import Silent
 from tests.conftest import paint
 
+PRE = ImagePreprocessing(size=24)
 ARRAY = np.arange(60, dtype=np.float32).reshape(12, 5)
 
 
@@ -63,8 +68,6 @@ def test_room_is_made_by_removing_what_was_used_longest_ago(tmp_path: Path) -> N
         shards.touch(tmp_path / name)
         mark = tmp_path / name / "used"
         stamp = 1000.0 + (0 if name == "busy" else i + 1)
-        import os
-
         os.utime(mark, (stamp, stamp))
     with shards.locked(tmp_path / "busy"):
         shards.make_room(tmp_path, tmp_path / "mine", 1500, 4000)
@@ -155,3 +158,56 @@ def test_without_room_images_are_decoded_each_time_and_it_is_said(large: Path) -
     assert decoded.with_decoded(dataset, 25, Ear()).setup.stored_side is None
     assert len(said) == 1
     assert "no room for the decoded store" in said[0]
+
+
+def test_what_validation_shows_is_decoded_once_for_all_models_and_epochs(large: Path) -> None:
+    plain = load_dataset(DataConfig(source=str(large)))
+    read: Counter[int] = Counter()
+    counting = replace(plain, read=lambda i: read.update([i]) or plain.read(i))  # type: ignore[func-returns-value]
+    teacher, student = ImagePreprocessing(size=24), ImagePreprocessing(size=24, mean=(0.5, 0.5, 0.5))
+    wanted = list(plain.inputs("validation", student, 1))
+    for dataset in (counting.keeping(Silent()), counting.keeping(Silent())):
+        for preprocessing, batch in ((teacher, 64), (student, 1), (student, 1)):
+            found = list(dataset.inputs("validation", preprocessing, batch))
+            if batch == 1:
+                for (i, own), (j, other) in zip(found, wanted, strict=True):
+                    assert (i == j).all()
+                    assert (own["pixels"] == other["pixels"]).all()
+    assert set(read.values()) == {1}
+    assert sorted(read) == plain.splits["validation"].tolist()
+    other = next(counting.keeping(Silent()).inputs("validation", ImagePreprocessing(size=20), 4))[1]
+    assert other["pixels"].shape[1:] == (20, 20, 3)
+
+
+def test_damaged_encoded_samples_are_made_anew_and_a_full_disk_is_said(large: Path) -> None:
+    plain = load_dataset(DataConfig(source=str(large)))
+    wanted = next(plain.inputs("validation", PRE, 64))[1]["pixels"]
+    next(plain.keeping(Silent()).inputs("validation", PRE, 64))
+    for shard in decoded.root().glob("encoded-*/pixels-*.shard"):
+        data = bytearray(shard.read_bytes())
+        data[5] ^= 0xFF
+        shard.write_bytes(bytes(data))
+    assert (next(plain.keeping(Silent()).inputs("validation", PRE, 64))[1]["pixels"] == wanted).all()
+    said: list[str] = []
+
+    class Ear(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    narrow = load_dataset(DataConfig(source=str(large), decoded_limit=1e-9)).keeping(Ear())
+    for size in (25, 26):
+        assert len(next(narrow.inputs("validation", ImagePreprocessing(size=size), 64))[0])
+    assert len(said) == 1
+    assert "no room to keep them" in said[0]
+
+
+def test_a_shard_that_has_not_changed_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards.write(tmp_path / "a", ARRAY)
+    os.utime(tmp_path / "a", (1, 1))
+    assert shards.valid(tmp_path / "a", (12, 5), np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: pytest.fail("read again"))
+        assert shards.valid(tmp_path / "a", (12, 5), np.float32)
+    data = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(data[:9] + b"x" + data[10:])
+    assert not shards.valid(tmp_path / "a", (12, 5), np.float32)

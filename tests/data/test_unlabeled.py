@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compressor.data.config import DataConfig
+from compressor.data.images import folder
 from compressor.data.images.decoded import with_decoded
 from compressor.data.load import load_dataset
+from compressor.distillation import fit
 from compressor.errors import DataError
 from compressor.progress import Silent
 from compressor.workflows import distill as pipeline
@@ -72,7 +75,17 @@ def test_no_folder_and_no_image(photos: Path, tmp_path: Path) -> None:
         load_dataset(DataConfig(source=str(photos), unlabeled=str(tmp_path / "empty")))
 
 
+def baseline_epochs(run: Path) -> int:
+    return len(next(run.glob("stages/*-baseline-*/seed0/metrics.jsonl")).read_text().splitlines())
+
+
 def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Counter[str] = Counter()
+    original = folder.open_image
+    monkeypatch.setattr(
+        folder, "open_image", lambda path: opened.update([str(path.relative_to(photos))]) or original(path)
+    )
+    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
     common = ["distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050", "--data", str(photos),
@@ -80,11 +93,14 @@ def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch
     result = compress(*common, "--name", "all")
     assert result.exit_code == 0, result.output
     run = workdir / "runs" / "all"
+    data = load_dataset(DataConfig(source=str(photos)))
+    held = {data.ids[i]: opened[data.ids[i]] for i in data.splits["validation"]}
+    assert set(held.values()) == {1}, "three models, two epochs, no room in memory: each file is decoded once"
     assert json.loads((run / "report.json").read_text())["dataset"]["unlabeled"] == 20
     rows = {stage.name[3:].split("-")[0]: len((stage / "seed0" / "metrics.jsonl").read_text().splitlines())
             for stage in (run / "stages").iterdir()}  # fmt: skip
     assert rows == {"teacher": 2, "student": 2, "baseline": round(2 * (25 + 20) / 25)}
-    result = compress(*common, "--name", "sure", "--set", "data.unlabeled_confidence=0.99", "--no-baseline",
+    result = compress(*common, "--name", "sure", "--set", "data.unlabeled_confidence=0.99",
                       "--set", f"teacher.model={next(run.glob('stages/00-*/seed0'))}")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "learns from 0 unlabelled samples" in result.output  # two epochs leave no teacher that sure

@@ -296,3 +296,34 @@ def test_top_k_rows_keep_the_largest_and_the_mass_of_the_rest(dtype: str) -> Non
     torch.testing.assert_close(again.logsumexp(1), logits.logsumexp(1), rtol=1e-3, atol=5e-3)
     torch.testing.assert_close(again.softmax(1).gather(1, top), logits.softmax(1).gather(1, top), rtol=2e-2, atol=1e-5)
     assert layout.row_bytes < 70_000
+
+
+def test_the_precision_is_judged_on_samples_of_all_classes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered = replace(dataset, splits=dataset.splits | {"train": np.argsort(dataset.labels, kind="stable")[:300]})
+    asked: list[int] = []
+    monkeypatch.setattr(
+        targets, "_views", lambda teacher, data, samples, view: asked.extend(samples) or {"pixels": torch.zeros(1)}
+    )
+    monkeypatch.setattr(targets, "on_device", lambda views, device: views)
+
+    class Quick(FrozenTeacher):
+        def in_precision(self, precision: str) -> FrozenTeacher:
+            return self
+
+        def targets(self, *args: Any, **kwargs: Any) -> Outputs:
+            return Outputs(logits=torch.zeros(2, 10))
+
+    targets.fastest_precision(Quick(network(0), PRE), ordered, EXACT, CPU)
+    assert len(asked) == EXACT.batch_size
+    assert len(set(dataset.labels[asked])) == len(set(dataset.labels[ordered.splits["train"]]))
+
+
+def test_the_same_weights_in_another_architecture_have_a_store_of_their_own(dataset: Dataset) -> None:
+    model = network(0)
+    names = set()
+    for stem in ("keep", "stride1"):
+        architecture = TimmArchitecture(name="test_resnet", classes=10, image_size=32, stem=stem)  # type: ignore[arg-type]
+        teacher = FrozenTeacher(model, PRE, architecture=architecture)
+        store, _ = targets.describe(teacher, dataset, EXACT, embedding=False, precision="fp32", dense=True)
+        names.add(store.folder.name)
+    assert len(names) == 2

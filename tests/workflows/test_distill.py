@@ -182,7 +182,7 @@ def test_skipped_images_are_said_and_leave_the_stages_names_alone(photos: Path) 
     options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet",
                "data.source": str(photos), "data.max_unreadable": 0.1}  # fmt: skip
     planned = planning.make_plan(load_recipe(None, options), Ear())
-    assert "skipped 1 unreadable sample(s): red/broken.png" in said
+    assert "not used: 1 damaged (red/broken.png)" in said
     assert [stage.model for stage in planned.stages] == ["test_resnet", "test_efficientnet", "test_efficientnet"]
 
 

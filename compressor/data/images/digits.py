@@ -13,7 +13,9 @@ from PIL import Image
 
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
+from compressor.data.images.content import exact_print
 from compressor.data.images.setup import settle
+from compressor.data.prints import Prints
 from compressor.progress import Progress
 
 
@@ -37,6 +39,7 @@ def read_digits(config: DataConfig, progress: Progress) -> Source:
         epochs=15,
         teacher_epochs=8,
         seeds=3,
+        prints=Prints(exact=np.array([exact_print(image) for image in images], dtype=np.uint64)),
         setup=settle(
             config,
             size=32,

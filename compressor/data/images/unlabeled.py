@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from compressor.artifact.images import READER, ROOM, images_in, open_image
+from compressor.artifact.images import open_image
 from compressor.data.dataset import Dataset, stratified
-from compressor.data.images.folder import head_or_nothing
+from compressor.data.images import content
+from compressor.data.images.index import Tally, as_path, files_below
+from compressor.data.prints import Prints
 from compressor.errors import DataError
-from compressor.files import cache_dir, write_json
 from compressor.modalities import UNLABELLED
-from compressor.progress import Progress, track
-from compressor.text import as_bytes
+from compressor.progress import Progress
 
 
 def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset:
@@ -32,17 +30,32 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     folder = folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"folder '{folder}' does not exist (from --unlabeled or data.unlabeled)")
-    paths = images_in(folder)
-    content, unreadable, held_out = _inspect(dataset, folder, paths, progress)
-    paths = [p for p in paths if p not in unreadable | held_out]
-    if not paths:
+    tally = Tally()
+    files = sorted(files_below(folder, "", tally), key=as_path)
+    names = [name for name, _, _ in files]
+    sizes, times = (np.array([f[k] for f in files], dtype=np.int64) for k in (1, 2))
+    rows = content.inspect(folder, names, sizes, times, progress)
+    fingerprint = content.fingerprints(names, rows)[0]
+    assert dataset.prints is not None
+    held = np.concatenate([dataset.shown("validation"), dataset.shown("test")])
+    good = rows["state"] == content.OK
+    seen = good & np.isin(rows["exact"], held)
+    used = np.flatnonzero(good & ~seen)
+    unreadable = [names[i] for i in np.flatnonzero(~good)]
+    if not len(used):
         raise DataError(
             f"no usable image below '{folder}' (from --unlabeled): {len(unreadable)} can't be read, "
-            f"{len(held_out)} are validation or test images"
+            f"{seen.sum()} are validation or test images"
         )
+    for state, reason in content.STATES.items():
+        odd = [names[i] for i in np.flatnonzero(rows["state"] == state)]
+        if odd:
+            tally.add(reason, *odd[:5], count=len(odd))
+    paths = [folder / names[i] for i in used]
     notes = [f"{len(paths)} unlabelled images: only the teacher speaks to them"]
-    if held_out:
-        notes.append(f"{len(held_out)} of the unlabelled images are validation or test images: left out")
+    if seen.any():
+        notes.append(f"{seen.sum()} of the unlabelled images are validation or test images: left out")
+    notes += [f"of the unlabelled files: {entry}" for entry in tally.unused()]
     first = len(dataset.labels)
     labels = np.full(len(paths), UNLABELLED, dtype=np.int64)
     chosen = np.arange(first, first + len(paths))
@@ -55,41 +68,12 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     return replace(
         dataset,
         # With the content in it, an id tells images of the same name in two folders apart.
-        ids=dataset.ids + [f"unlabeled-{content}/{p.relative_to(folder).as_posix()}" for p in paths],
+        ids=dataset.ids + [f"unlabeled-{fingerprint}/{names[i]}" for i in used],
         labels=np.concatenate([dataset.labels, labels]),
         read=read,
         splits=dataset.splits | {"unlabeled": chosen},
-        unlabeled_content=content,
+        unlabeled_content=fingerprint,
         notes=dataset.notes + notes,
-        unreadable=dataset.unreadable + sorted(str(p) for p in unreadable),
+        prints=Prints(exact=np.concatenate([dataset.prints.exact, rows["exact"][used]])),
+        unreadable=dataset.unreadable + [str(folder / name) for name in sorted(unreadable)],
     )
-
-
-def _inspect(dataset: Dataset, folder: Path, paths: list[Path], progress: Progress) -> tuple[str, set[Path], set[Path]]:
-    """The images' fingerprint, which can't be read, and which show a held-out image; remembered per fingerprint."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path, start in zip(paths, ROOM.work(head_or_nothing, paths), strict=True):
-        digest.update(start + as_bytes(path.relative_to(folder).as_posix()) + b"\0")
-    content = digest.hexdigest()
-    memory = cache_dir() / "inspected" / f"{content}-{dataset.fingerprint}-{READER}.json"
-    if not memory.is_file():
-        held = [int(i) for split in ("validation", "test") for i in dataset.splits[split]]
-        forbidden = set(ROOM.work(lambda i: _pixels(dataset.read(i)), held))
-        shown = list(track(progress, ROOM.work(_shown, paths), label="checking images", total=len(paths)))
-        write_json(memory, {
-            "unreadable": [i for i, pixels in enumerate(shown) if pixels is None],
-            "held_out": [i for i, pixels in enumerate(shown) if pixels in forbidden],
-        })  # fmt: skip
-    known = json.loads(memory.read_text())
-    return content, {paths[i] for i in known["unreadable"]}, {paths[i] for i in known["held_out"]}
-
-
-def _shown(path: Path) -> bytes | None:
-    try:
-        return _pixels(open_image(path))
-    except OSError:
-        return None
-
-
-def _pixels(image: Image.Image) -> bytes:
-    return hashlib.blake2b(image.tobytes() + repr(image.size).encode(), digest_size=16).digest()
