@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import UsageError, nearest
-from compressor.files import checked, finite, read_document, read_json, write_json
+from compressor.errors import CompressorError, UsageError, nearest
+from compressor.files import checked, finite, read_document, write_json
 from compressor.runnote import RunNote, StageNote
 
 RUNS = Path("runs")
@@ -87,8 +87,12 @@ class RunFolder:
         return read_document(self.note, RunNote)
 
     def update(self, **values: Any) -> None:
-        """Changes entries of `run.json`, which is made where it is missing."""
-        written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
+        """Changes entries of `run.json`, which is made where it is missing. Raises CompressorError where it is damaged."""
+        written = {"schema_version": 1, "created": now()}
+        if self.note.is_file():
+            written = self.read().model_dump(mode="json", exclude_unset=True)
+        if values.get("status") not in (None, "failed"):
+            written.pop("error", None)  # of an attempt before this one
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
 
@@ -155,7 +159,12 @@ def open_run(path: str | Path) -> RunFolder:
 
 def newest(parent: Path = RUNS) -> RunFolder:
     """The run that was created last, searches of `tune` apart. Raises UsageError when there is none."""
-    notes = {p: read_document(p, RunNote) for p in parent.glob("*/run.json")}
+    try:
+        notes = {p: read_document(p, RunNote) for p in parent.glob("*/run.json")}
+    except CompressorError as error:
+        raise CompressorError(
+            f"which run is the newest can't be told: {error}\nName the run, or remove this one."
+        ) from error
     runs = [p for p, note in notes.items() if note.status not in ("tuning", "tuned")]
     found = sorted(runs, key=lambda p: (notes[p].created, p.stat().st_mtime))
     if not found:

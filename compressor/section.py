@@ -16,6 +16,9 @@ from pydantic.fields import FieldInfo
 LONGEST = 4096
 """Characters of a text: the longest path that Linux takes."""
 
+LARGEST_IMAGE = 4096
+"""Pixels on each side."""
+
 SEED = 2**63 - 1
 """Seeds lie between its negative and itself."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from compressor.section import SEED, Section
+from compressor.section import LARGEST_IMAGE, SEED, Section
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(ge=0.01, le=100)]
@@ -49,7 +49,7 @@ class DataConfig(Section):
     """`digits` (embedded, 1,797 handwritten digits) or a path: a folder of images, or what another modality reads."""
     seed: int = Field(default=0, ge=-SEED, le=SEED)
     """Fixes the splits and the views; part of every fingerprint."""
-    image_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)] | Literal["auto"] = "auto"
     """Height and width that models are trained at, pixels; `auto`: the images' usual short side in
     steps of 32, from 32 (digits) to 224."""
     validation: float = Field(default=0.1, gt=0, lt=0.5)

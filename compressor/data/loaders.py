@@ -90,10 +90,10 @@ def training_loader(
 
 def worker_count(dataset: Dataset) -> int:
     """How many loader processes; on two cores they would only fight the training threads."""
+    if sys.platform != "linux":
+        return 0  # forking is unsafe on macOS and unknown on Windows, whatever machine the recipe was settled on
     if dataset.config.workers != "auto":
         return dataset.config.workers
-    if sys.platform != "linux":
-        return 0  # forking is unsafe on macOS and unknown on Windows
     cores = len(os.sched_getaffinity(0))
     return 0 if cores <= 2 else min(8, cores - 2)
 

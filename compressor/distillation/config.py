@@ -34,7 +34,7 @@ class TargetsConfig(Section):
     store: bool = True
     """Keeps the outputs on disk for all stages, seeds and later runs; terms on whole maps stay live anyway."""
     views: Annotated[int, Field(ge=1, le=100_000)] | Literal["all"] = "all"
-    """Views per sample: `all` gives every epoch its own; N are stored and reused in turn."""
+    """Views per sample: `all` gives every epoch its own; N are stored and reused in turn by what learns from them."""
     dtype: Literal["float16", "float32"] = "float16"
     """How outputs are stored."""
     dense_up_to: int = Field(default=256, ge=1, le=1_000_000)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from compressor.section import Section
+from compressor.section import LARGEST_IMAGE, Section
 
 OneOrSeveral = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v)]
 Mean = Annotated[float, Field(ge=-1000, le=1000)]
@@ -28,7 +28,7 @@ class TeacherConfig(Section):
     tune: Literal["auto", "none", "head", "all"] = "auto"
     """What is trained of trained weights: nothing, a head on the untouched body, or everything after a fitted
     head; `auto`: everything, or nothing where the head knows these classes already."""
-    image_size: int | None = Field(default=None, ge=1, le=4096)
+    image_size: int | None = Field(default=None, ge=1, le=LARGEST_IMAGE)
     """Height and width that the teacher sees, pixels; None takes the student's. Both see the same crop of a view."""
     epochs: int | None = Field(default=None, ge=0, le=100_000)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from compressor.artifact.preprocessing import Preprocessing
 from compressor.errors import CheckpointError, UsageError
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family, family_of
@@ -31,6 +32,32 @@ def build(architecture: Architecture) -> nn.Module:
     model = family(architecture.family).build(architecture)
     model.__dict__["family"] = architecture.family  # plain text: it survives copies, and joins no state
     return model
+
+
+def check_input(architecture: Architecture, preprocessing: Preprocessing) -> int:
+    """One forward without weights, before anything is trained for a model that can't take what it would be given.
+
+    Returns the bytes of one sample as the model takes it.
+
+    Raises:
+        UsageError: it can't.
+    """
+    example = family(architecture.family).example(preprocessing, 1)
+    for device in ("meta", "cpu"):  # on meta it costs no memory; what looks at its own values needs real ones
+        try:
+            with torch.device(device), torch.random.fork_rng(devices=[]), torch.no_grad():
+                build(architecture).eval()(*(tensor.to(device) for tensor in example))
+            break
+        except UsageError:
+            raise
+        except Exception as error:
+            if device == "cpu":
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                raise UsageError(
+                    f"{architecture.name} can't take {preprocessing.shown}: {reason}\n"
+                    "Give a larger --image-size, or take another model."
+                ) from error
+    return sum(tensor.nbytes for tensor in example)
 
 
 def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
