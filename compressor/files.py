@@ -63,6 +63,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """A JSON file's content. Raises CompressorError where it is missing, damaged or endless."""
     try:
+        if path.exists() and not path.is_file():
+            raise CompressorError(f"{path} can't be read: it is no file")  # a folder, or a device without an end
         if path.stat().st_size > LARGEST_JSON:
             raise CompressorError(f"{path} is larger than {LARGEST_JSON / 1e6:.0f} MB: this is none of our documents")
         return json.loads(path.read_text(encoding="utf-8"))
