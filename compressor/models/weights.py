@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.errors import CheckpointError, UsageError
+from compressor.errors import CheckpointError, UsageError, first_line
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family, family_of
 
@@ -52,9 +52,8 @@ def check_input(architecture: Architecture, preprocessing: Preprocessing) -> int
             raise
         except Exception as error:
             if device == "cpu":
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
                 raise UsageError(
-                    f"{architecture.name} can't take {preprocessing.shown}: {reason}\n"
+                    f"{architecture.name} can't take {preprocessing.shown}: {first_line(error)}\n"
                     "Give a larger --image-size, or take another model."
                 ) from error
     return sum(tensor.nbytes for tensor in example)
@@ -108,7 +107,7 @@ def read_state(path: Path) -> StateDict:
             "Save its state_dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from error
     except Exception as error:  # damaged zip, header, tensor: each library has its own
-        raise CheckpointError(f"{path} can't be read as weights: {str(error).splitlines()[0][:200]}") from error
+        raise CheckpointError(f"{path} can't be read as weights: {first_line(error)}") from error
     for key in ("state_dict_ema", "state_dict", "model", "model_state_dict"):
         if isinstance(stored, dict) and isinstance(stored.get(key), dict):
             stored = stored[key]

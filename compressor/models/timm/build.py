@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from compressor.artifact.images import ImagePreprocessing
-from compressor.errors import UsageError
+from compressor.errors import UsageError, first_line
 from compressor.models import cost
 from compressor.models.architecture import Architecture
 from compressor.models.timm import hub
@@ -77,9 +77,10 @@ def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
         raise
     except Exception as error:  # the hub's clients raise many kinds, and so do constructors
         if not remote:
-            said = str(error).splitlines() or [type(error).__name__]
-            raise UsageError(f"model '{name}' can't be built for {image_size}-pixel images: {said[0][:200]}") from error
-        reason = str(error).splitlines()[0][:200] if online else "the model hub can't be reached"
+            raise UsageError(
+                f"model '{name}' can't be built for {image_size}-pixel images: {first_line(error)}"
+            ) from error
+        reason = first_line(error) if online else "the model hub can't be reached"
         raise UsageError(
             f"model '{name}' can't be built: {reason}.\nGive a timm name or a local checkpoint."
         ) from error

@@ -6,7 +6,7 @@ import warnings
 
 from torch import nn
 
-from compressor.errors import UsageError
+from compressor.errors import UsageError, first_line
 from compressor.models.family import StateDict
 from compressor.models.timm import hub
 from compressor.models.timm.build import TimmArchitecture, takes_image_size
@@ -34,7 +34,7 @@ def pretrained_state(architecture: TimmArchitecture) -> StateDict:
             options = {"img_size": architecture.image_size} if takes_image_size(name) else {}
             model = timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # the hub's clients raise many kinds: network, missing file, offline mode
-        reason = "the model hub can't be reached" if not online else str(error).splitlines()[0][:200]
+        reason = "the model hub can't be reached" if not online else first_line(error)
         raise UsageError(f"no pretrained weights ({reason})") from error
     return dict(model.state_dict())
 
