@@ -50,6 +50,12 @@ class CheckpointError(CompressorError):
     """A checkpoint can't be read, or does not fit the model or the data."""
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, for a message of ours; its kind, where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The `count` choices spelled most like `name`, best first; empty when none is close."""
     return difflib.get_close_matches(name, list(choices), n=count, cutoff=0.5)

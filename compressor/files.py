@@ -15,6 +15,9 @@ from compressor.errors import CompressorError
 if TYPE_CHECKING:  # `compress --help` imports this module, and need not pay for pydantic
     from pydantic import BaseModel
 
+LARGEST_JSON = 200_000_000
+"""Bytes; a benchmark of many rows with all its samples takes a few million."""
+
 Model = TypeVar("Model", bound="BaseModel")
 
 
@@ -67,13 +70,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content. Raises CompressorError where it is missing or damaged."""
+    """A JSON file's content. Raises CompressorError where it is missing, damaged or endless."""
     try:
+        if path.exists() and not path.is_file():
+            raise CompressorError(f"{path} can't be read: it is no file")  # a folder, or a device without an end
+        if path.stat().st_size > LARGEST_JSON:
+            raise CompressorError(f"{path} is larger than {LARGEST_JSON / 1e6:.0f} MB: this is none of our documents")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CompressorError(f"{path} can't be read: {error.strerror or error}") from error
     except ValueError as error:
         raise CompressorError(f"{path} is damaged: {error}") from error
+    except RecursionError as error:
+        raise CompressorError(f"{path} is damaged: nested too deep") from error
 
 
 def read_document(path: Path, model: type[Model]) -> Model:

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from compressor.errors import UsageError
+from compressor.section import Section, choices, field_at, shortened, span, wanted
 
 Settings = Sequence[str] | Mapping[str, Any]
 """`--set` strings, or values by recipe key."""
 
-Config = TypeVar("Config", bound=BaseModel)
+Config = TypeVar("Config", bound=Section)
 
 _OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
 """Keys that take several values, and the options that give them; the others have one name."""
@@ -29,7 +30,11 @@ def checked(kind: type[Config], **values: Any) -> Config:
             place = [str(part) for part in e["loc"]] or ["?"]
             key = place[1] if place[0] == "int8" and len(place) > 1 else place[0]
             option = _OPTIONS.get(key, key.replace("_", "-"))
-            lines.append(f"--{option} {e.get('input')!r}: {e['msg']}")
+            field = field_at(kind, place[: 1 + (place[0] == "int8")])
+            message = e["msg"].removeprefix("Value error, ")
+            if field and span(field):
+                message = f"give {wanted(field)}" if choices(field) else f"{message} ({span(field)})"
+            lines.append(f"--{option} {shortened(e.get('input'))}: {message}")
         raise UsageError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -51,7 +56,14 @@ def listed(value: str | Sequence[Any] | None) -> list[Any] | None:
 
 def whole(value: int | str | None) -> int | str | None:
     """A number that was typed, as a number; other words stay."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
+
+
+def within(option: str, value: int, low: int, high: int) -> int:
+    """`value`, of an option that is no recipe's. Raises UsageError where it is out of its range."""
+    if not low <= value <= high:
+        raise UsageError(f"--{option} {shortened(value)}: give a whole number ({low:,} to {high:,})")
+    return value
 
 
 def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] | None:
@@ -63,7 +75,7 @@ def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] |
     except ValueError:
         found = []
     if not found or min(found) < 1:
-        raise UsageError(f"{option} '{value}': give whole numbers from 1, separated by commas, such as 1,8")
+        raise UsageError(f"{option} {shortened(value)}: give whole numbers from 1, separated by commas, such as 1,8")
     return found
 
 
@@ -82,9 +94,8 @@ def options(**given: Any) -> dict[str, Any]:
         found["assistants"] = [name.strip() for name in assistants.split(",") if name.strip()]
     elif assistants is not None and not isinstance(assistants, str):
         found["assistants"] = list(assistants)
-    views = found.get("stage.targets.views")
-    if isinstance(views, str) and views.isdigit():
-        found["stage.targets.views"] = int(views)
+    if "stage.targets.views" in found:
+        found["stage.targets.views"] = whole(found["stage.targets.views"])
     return found
 
 

@@ -7,15 +7,15 @@ came from. A recipe that gives `objective` lists all its terms; every other sect
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import Field, ValidationError
 
+from compressor import bounded_yaml
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.distillation.config import Guidance, Override, StageConfig
@@ -23,22 +23,24 @@ from compressor.errors import RecipeError, did_you_mean
 from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
 from compressor.quantization.config import ArtifactsConfig
+from compressor.section import SEED, Section, choices, field_at, section_of, shortened, span, wanted
 from compressor.text import as_bytes
+
+DEEPEST_KEY = 8
+"""Dots in a key of `--set`."""
 
 ROLES = ("teacher", "assistant", "student", "baseline")
 
 
-class Recipe(BaseModel):
+class Recipe(Section):
     """All that a run depends on, apart from the samples."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = 0
+    seed: int = Field(default=0, ge=-SEED, le=SEED)
     """Fixes initialisation and order."""
-    seeds: PositiveInt | Literal["auto"] = "auto"
+    seeds: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = "auto"
     """How many seeds student and baseline are trained with: seed, seed + 1, …; `auto`: what the data suggest (digits 3,
     a folder 1), and 1 without a baseline. From one seed the report can't tell whether the teacher helped."""
-    threads: PositiveInt | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
     data: DataConfig = DataConfig()
     """The data."""
@@ -46,7 +48,7 @@ class Recipe(BaseModel):
     """The model that teaches."""
     student: StudentConfig = StudentConfig()
     """The model that ships."""
-    assistants: Literal["none", "auto"] | list[str] = "none"
+    assistants: Literal["none", "auto"] | Annotated[list[str], Field(max_length=16)] = "none"
     """Intermediate teachers by name, largest first; `auto`: the pilot tries one, where the student fits badly what it is
     taught and there is time for it."""
     guidance: Guidance = "last"
@@ -59,7 +61,7 @@ class Recipe(BaseModel):
     """Trains the student without a teacher too, to measure what the teacher's help is worth."""
     stage: StageConfig = StageConfig()
     """Every stage's defaults."""
-    overrides: dict[str, Override] = {}
+    overrides: dict[str, Override] = Field(default={}, max_length=64)
     """Changes of `stage` for a role (teacher, assistant, student, baseline) or a model's name."""
     export: ArtifactsConfig = ArtifactsConfig()
     """Which files are made."""
@@ -99,34 +101,27 @@ def load(
         RecipeError: with every problem and where its value came from.
     """
     values: dict[str, Any] = Recipe().model_dump()
-    origins: dict[str, str] = {}
     lines: dict[str, int] = {}
     if isinstance(path, Recipe):
         values, path = path.model_dump(), None
     elif path is not None:
         document, lines = _read(path)
         values = merge(values, document)
-    for key, value in (options or {}).items():
-        _put(values, key, value)
-        origins[key] = "option"
-    problems: list[str] = []
-    if isinstance(settings, Mapping):
-        for key, value in settings.items():
-            _put(values, key, value)
-            origins[key] = "settings"
-        settings = None
-    for text in settings or []:
-        key, equals, raw = text.partition("=")
-        if not equals or not key:
-            problems.append(f"--set {text}: write it as key=value, such as stage.optimizer.lr=3e-4")
-            continue
-        _put(values, key.strip(), _scalar(raw))
-        origins[key.strip()] = f"--set {text}"
+    given = [(key, value, "option") for key, value in (options or {}).items()]
+    set_, problems = _settings(settings or [])
+    # Last, what changes a part of an override's objective: it starts from the stage's own as it is then.
+    given += sorted(set_, key=lambda one: one[0].startswith("overrides."))
+    for key, value, _ in given:
+        try:
+            values = _laid(values, key, value)
+        except ValueError as error:
+            problems.append(str(error))
+    origins = {key: origin for key, _, origin in given}
     recipe = None
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(e, values, origins, lines) for e in error.errors()]
+        problems += [_problem(e, values, origins, lines, Recipe) for e in error.errors()]
     problems += _override_problems(values, lines)
     if problems or recipe is None:
         problems = list(dict.fromkeys(problems))
@@ -165,20 +160,10 @@ def find(path: str | Path | None) -> Path | None:
     raise RecipeError(f"no recipe '{path}' (from --recipe); packaged ones: {', '.join(known)}")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `1e-3` as text; here it is the number that everyone means."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def _scalar(raw: str) -> Any:
+    """What stands behind `--set key=`: as YAML, where it is some, else the text itself."""
     try:
-        return yaml.load(raw, Loader=_Loader)
+        return bounded_yaml.parse(raw)[0]
     except yaml.YAMLError:
         return raw
 
@@ -186,9 +171,8 @@ def _scalar(raw: str) -> Any:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """The document and the line of each dotted key."""
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=_Loader)
-        document = yaml.load(text, Loader=_Loader)
+        with path.open(encoding="utf-8") as file:
+            document, lines = bounded_yaml.parse(file.read(bounded_yaml.LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
@@ -199,55 +183,92 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {}, {}
     if not isinstance(document, dict):
         raise RecipeError(f"recipe {path} must be a mapping (key: value), not a {type(document).__name__}")
-    lines: dict[str, int] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                dotted = f"{prefix}{key.value}"
-                lines[dotted] = key.start_mark.line + 1
-                walk(value, dotted + ".")
-
-    walk(tree, "")
     return document, lines
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _settings(settings: Sequence[str] | Mapping[str, Any]) -> tuple[list[tuple[str, Any, str]], list[str]]:
+    """(dotted key, value, where it came from) of each setting, and what is wrong with the others."""
+    if isinstance(settings, Mapping):
+        return [(str(key), value, "settings") for key, value in settings.items()], []
+    found, problems = [], []
+    for text in settings:
+        key, equals, raw = text.partition("=")
+        key, shown = key.strip(), shortened(text)[1:-1]
+        if not equals or not key or key.count(".") >= DEEPEST_KEY:
+            problems.append(f"--set {shown}: write it as key=value, such as stage.optimizer.lr=3e-4")
+        else:
+            found.append((key, _scalar(raw), f"--set {shown}"))
+    return found, problems
+
+
+def _laid(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """`values` with what a dotted key says laid over them, as a recipe file with this key alone would be.
+
+    Only a key that leads into an `objective` differs: it changes that one value and keeps the other terms. Of an
+    override without an objective these are the stage's (the student's, for a baseline).
+
+    Raises:
+        ValueError: whose objective is meant can't be told.
+    """
     *sections, last = key.split(".")
+    if sections[:1] == ["overrides"] and sections[2:3] == ["objective"]:
+        values = _with_own_objective(values, sections[1])
+    here = values = dict(values)
     for section in sections:
-        inner = values.get(section)
-        values[section] = dict(inner) if isinstance(inner, dict) else {}
-        values = values[section]
-    values[last] = value
+        inner = here.get(section)
+        here[section] = dict(inner) if isinstance(inner, dict) else {}
+        here = here[section]
+    here[last] = merge({last: here.get(last)}, {last: value})[last]
+    return values
 
 
-def _problem(error: Any, values: dict[str, Any], origins: dict[str, str], lines: dict[str, int]) -> str:
-    """One line: where, which value, what to do."""
+def _with_own_objective(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """`values` whose override of `name` has an objective to change: its own, else the one that would be used for it."""
+    overrides = values["overrides"] if isinstance(values.get("overrides"), dict) else {}
+    with_one = {key: own["objective"] for key, own in overrides.items() if isinstance(own, dict) and "objective" in own}
+    if name in with_one:
+        return values
+    if name not in ROLES and with_one:
+        raise ValueError(
+            f"overrides.{name}.objective: overrides.{next(iter(with_one))} has an objective, too, and which of them it "
+            "starts from can't be told; list all its terms"
+        )
+    stage = values["stage"].get("objective", {}) if isinstance(values.get("stage"), dict) else {}
+    start = with_one.get("student", stage) if name == "baseline" else stage
+    own = overrides.get(name)
+    own = (own if isinstance(own, dict) else {}) | {"objective": start}
+    return values | {"overrides": overrides | {name: own}}
+
+
+def _problem(
+    error: Any, values: Any, origins: dict[str, str], lines: dict[str, int], model: type[Section], above: str = ""
+) -> str:
+    """One line: where, which value, what to do; `values` lie in the section `model`, and `above` is what leads there."""
     path = [str(part) for part in error["loc"]]
     while path and not _reaches(values, path):
         path.pop()  # pydantic appends the union branch it tried, which nobody wrote
     key = ".".join(path)
     where = origins.get(key) or (f"line {lines[key]}" if key in lines else None)
     prefix = f"{where}: " if where else ""
+    if error["type"] == "invalid_key":
+        return f"{prefix}{above}{key or 'the recipe'}: keys must be text, and {shortened(error['loc'][-1])} is none"
     if error["type"] == "extra_forbidden":
-        known = _fields(path[:-1])
-        hint = did_you_mean(path[-1], known) or f" (available: {', '.join(known)})"
-        return f"{prefix}unknown key '{key}'{hint}"
+        known = _fields(path[:-1], model)
+        name = path[-1][:200]
+        hint = did_you_mean(name, known) or f" (available: {', '.join(known)})"
+        return f"{prefix}unknown key '{above}{'.'.join([*path[:-1], name])}'{hint}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{prefix}{key} = {_value(values, path)!r}: {message}"
+    field = field_at(model, path)
+    if field and span(field) and not error["type"].startswith("value"):
+        message = f"give {wanted(field)}" if choices(field) else f"{message} ({span(field)})"
+    return f"{prefix}{above}{key} = {shortened(_value(values, path))}: {message.removeprefix('value error, ')}"
 
 
-def _fields(path: list[str]) -> list[str]:
+def _fields(path: list[str], model: type[Section]) -> list[str]:
     """The keys that the section at `path` knows."""
-    model: Any = Recipe
-    for part in path:
-        if part in getattr(model, "model_fields", {}):
-            annotation = model.model_fields[part].annotation
-            candidates = [annotation, *getattr(annotation, "__args__", ())]
-            model = next((c for c in candidates if hasattr(c, "model_fields")), None)
-        elif model is Recipe or model is None:
-            return []
-    return list(getattr(model, "model_fields", {}))
+    field = field_at(model, path)
+    section = (section_of(field) if field else None) if path else model
+    return list(section.model_fields) if section else []
 
 
 def _reaches(values: Any, path: list[str]) -> bool:
@@ -270,17 +291,13 @@ def _override_problems(values: dict[str, Any], lines: dict[str, int]) -> list[st
     overrides = values.get("overrides")
     for name, change in overrides.items() if isinstance(overrides, dict) else ():
         if not isinstance(change, dict):
-            problems.append(f"overrides.{name} = {change!r}: must be a mapping, such as {{epochs: 60}}")
+            problems.append(f"overrides.{name} = {shortened(change)}: must be a mapping, such as {{epochs: 60}}")
             continue
+        own = merge(StageConfig().model_dump(), change)
         try:
-            StageConfig.model_validate(merge(StageConfig().model_dump(), change))
+            StageConfig.model_validate(own)
         except ValidationError as error:
+            below = {key.removeprefix(f"overrides.{name}."): line for key, line in lines.items()}
             for e in error.errors():
-                inner = _problem(e, change, {}, {})
-                key = f"overrides.{name}." + ".".join(str(p) for p in e["loc"])
-                where = f"line {lines[key]}: " if key in lines else ""
-                if e["type"] == "extra_forbidden":
-                    hint = did_you_mean(str(e["loc"][-1]), _fields(["stage", *[str(p) for p in e["loc"][:-1]]]))
-                    inner = f"unknown key '{key}'{hint}"
-                problems.append(where + inner)
+                problems.append(_problem(e, own, {}, below, StageConfig, f"overrides.{name}."))
     return problems

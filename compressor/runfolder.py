@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import UsageError, nearest
-from compressor.files import checked, finite, inside, read_document, read_json, write_json
+from compressor.errors import CompressorError, UsageError, nearest
+from compressor.files import checked, finite, inside, read_document, write_json
 from compressor.runnote import RunNote, StageNote
 from compressor.text import redacted
 
@@ -94,9 +94,13 @@ class RunFolder:
         return read_document(self.note, RunNote)
 
     def update(self, **values: Any) -> None:
-        """Changes entries of `run.json`, which is made where it is missing."""
-        written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
+        """Changes entries of `run.json`, which is made where it is missing. Raises CompressorError where it is damaged."""
+        written = {"schema_version": 1, "created": now()}
+        if self.note.is_file():
+            written = self.read().model_dump(mode="json", exclude_unset=True)
         values = {key: redacted(value) if isinstance(value, str) else value for key, value in values.items()}
+        if values.get("status") not in (None, "failed"):
+            written.pop("error", None)  # of an attempt before this one
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
 
@@ -176,7 +180,12 @@ def _whole(folder: Path) -> RunFolder:
 
 def newest(parent: Path = RUNS) -> RunFolder:
     """The run that was created last, searches of `tune` apart. Raises UsageError when there is none."""
-    notes = {p: read_document(p, RunNote) for p in parent.glob("*/run.json")}
+    try:
+        notes = {p: read_document(p, RunNote) for p in parent.glob("*/run.json")}
+    except CompressorError as error:
+        raise CompressorError(
+            f"which run is the newest can't be told: {error}\nName the run, or remove this one."
+        ) from error
     runs = [p for p, note in notes.items() if note.status not in ("tuning", "tuned")]
     found = sorted(runs, key=lambda p: (notes[p].created, p.stat().st_mtime))
     if not found:

@@ -26,6 +26,7 @@ from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.recipe import Recipe
 from compressor.reporting.document import Report
 from compressor.runnote import RunNote
+from compressor.section import span
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET, README = ROOT / "docs" / "recipes.md", ROOT / "README.md"
@@ -38,8 +39,17 @@ INTRODUCTION = """# Recipes
 
 A recipe is YAML. Values come from: built-in defaults < recipe file < options < `--set key=value`. Every run
 writes its resolved recipe to `runs/<name>/recipe.yaml`, which is itself a valid input. A section that gives
-`objective` lists all its terms (what it leaves out does not take part); `--set` changes single values. All
-other sections are merged key by key.
+`objective` lists all its terms (what it leaves out does not take part). All other sections are merged key by key.
+
+`--set KEY=VALUE` is laid over the recipe as a file with this key alone would be: a mapping changes the keys that it
+names (`--set stage.optimizer='{lr: 1e-3}'` keeps the others), and `objective` given whole lists all its terms. A key
+that leads into an objective changes that one value: `--set overrides.student.objective.kd.temperature=2` starts from
+the override's own objective, or where it has none from `stage.objective` (of the baseline: the student's), and is
+laid on last.
+
+A recipe is bounded data: every number has a range (below), NaN and infinity are none, texts have at most 4,096
+characters, a file at most 256 KiB, 10,000 keys and values (aliases as often as they are used) and 32 levels. A key
+given twice and a tag such as `!!python/object` are refused.
 
 `ce.weight` is Hinton's alpha, `kd.weight` his 1 − alpha; there is no `alpha` key.
 """
@@ -109,6 +119,8 @@ def inner(annotation: Any) -> type[BaseModel] | None:
 def spelled(annotation: Any) -> str:
     """A type as a person reads it."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return spelled(arguments[0])
     if origin is typing.Literal:
         return " \\| ".join(f"`{a}`" for a in arguments)
     if origin in (typing.Union, types.UnionType):
@@ -144,7 +156,8 @@ def section(model: type[BaseModel], prefix: str, title: str, default: Any) -> li
             below += ["", *section(section_model, f"{key}.", key, value)]
         else:
             shown = "null" if value is None else json.dumps(value) if not isinstance(value, str) else value
-            lines.append(f"| `{name}` | {spelled(field.annotation)} | `{shown}` | {docs[name]} |")
+            kind = spelled(field.annotation) + (f", {range_}" if (range_ := span(field)) else "")
+            lines.append(f"| `{name}` | {kind} | `{shown}` | {docs[name]} |")
     return lines + below
 
 

@@ -1,13 +1,16 @@
-"""Recipes: order of precedence, replaced objectives, the packaged ones."""
+"""Recipes: order of precedence, replaced objectives, bounds, the packaged ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compressor.errors import RecipeError
 from compressor.recipe import Recipe, find, load
+from compressor.section import Section, bounds, section_of
 
 RECIPES = sorted(Path(__file__).resolve().parents[1].glob("recipes/*.yaml"))
 
@@ -81,3 +84,137 @@ def test_what_is_no_recipe_is_said_plainly(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"r\.yaml"):
         load(tmp_path / "r.yaml")
+
+
+def sections(model: type[Any] = Recipe, prefix: str = "") -> Iterator[tuple[str, type[Any]]]:
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        below = section_of(field)
+        if below is not None:
+            yield from sections(below, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(("prefix", "model"), list(sections()), ids=lambda v: v or "top" if isinstance(v, str) else "")
+def test_every_number_of_every_section_has_both_ends(prefix: str, model: type[Any]) -> None:
+    assert issubclass(model, Section)  # which refuses NaN, infinity, unknown keys and endless texts
+    for name, field in model.model_fields.items():
+        for _, low, high in bounds(field):
+            assert low is not None, f"{prefix}{name}"
+            assert high is not None, f"{prefix}{name}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("stage.epochs=-3", "stage.epochs = -3: give a whole number (1 to 100,000) or 'auto'"),
+        ("stage.epochs=1000000000000", "stage.epochs = 1000000000000: give a whole number (1 to 100,000)"),
+        ("stage.epochs=yes", "give a whole number (1 to 100,000) or 'auto', not yes or no"),
+        ("stage.targets.views=0", "stage.targets.views = 0: give a whole number (1 to 100,000) or 'all'"),
+        ("data.image_size=1000000000", "data.image_size = 1000000000: give a whole number (1 to 4,096)"),
+        ("data.limit=0", "data.limit = 0: input should be greater than or equal to 1 (1 to 1,000,000,000)"),
+        ("export.batch=0", "export.batch = 0: give a whole number (1 to 65,536) or 'dynamic'"),
+        ("benchmark.batches=[0]", "benchmark.batches = [0]: input should be greater than or equal to 1"),
+        ("data.augment.scale=[1, 0.2]", "the range runs from the smaller to the larger number: [0.2, 1]"),
+        ("stage.optimizer.lr=.nan", "stage.optimizer.lr = nan: input should be a finite number (above 0"),
+        ("stage.optimizer.lr=.inf", "stage.optimizer.lr = inf: input should be a finite number"),
+        ("seed=0x" + "f" * 50_000, "seed = '0xfff"),
+        ("seed=" + "9" * 50_000, "seed = '999"),
+        ("data.source=" + "a" * 1_000_000, "data.source = 'aaa"),
+        ("data.source=\"a\\0b\"", "text must not hold a NUL character"),
+        ("overrides.student.epochs=-1", "overrides.student.epochs = -1: give a whole number"),
+        ("a.b.c.d.e.f.g.h.i.j=1", "write it as key=value"),
+        ("stage.objective={}", "no term with a weight above 0 would teach the student's classifier nothing"),
+        ("stage.objective={hint: {}, rkd: {}}", "hint, rkd alone would teach the student's classifier nothing"),
+        ("stage.objective={ce: {}, attention: {taps: [[2, 3]]}, hint: {on: maps, taps: [[0, 0]]}}",
+         "these name different ones: hint.taps [[0, 0]], attention.taps [[2, 3]]"),
+    ],
+    ids=lambda v: v[:40],
+)  # fmt: skip
+def test_a_value_out_of_bounds_is_refused_with_its_key_and_its_range(setting: str, said: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load(None, None, [setting])
+    assert said in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_terms_that_read_the_same_taps_may_name_them_and_an_embedding_has_none() -> None:
+    taps: dict[str, Any] = {"taps": [[0, 0], [1, 2]]}
+    for hint in ({"on": "maps"} | taps, {"on": "embedding", "taps": [[3, 3]]}):
+        load(None, None, {"stage.objective": {"ce": {}, "attention": taps, "hint": hint}})
+
+
+def test_a_setting_inside_an_overrides_objective_keeps_the_other_terms() -> None:
+    own = Recipe().stage.objective
+    recipe = load(None, None, ["overrides.student.objective.kd.temperature=2", "stage.objective.ce.weight=0.5"])
+    student = recipe.stage_for("student", "m").objective
+    assert (student.dist, student.hint) == (own.dist, own.hint)
+    assert student.kd is not None
+    assert student.ce is not None
+    assert (student.kd.temperature, student.kd.weight, student.ce.weight) == (2, 0.9, 0.5)
+    assert recipe.stage_for("assistant", "m").objective.kd == own.kd
+
+
+def test_an_override_that_lists_its_terms_is_what_a_setting_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("overrides: {student: {objective: {ce: {}, kd: {temperature: 3}}}}\n")
+    recipe = load(path, None, ["overrides.student.objective.kd.weight=2", "overrides.baseline.objective.ce.weight=3"])
+    student, baseline = (recipe.stage_for(role, "m").objective for role in ("student", "baseline"))
+    assert (list(student.weighted()), student.kd.temperature, student.kd.weight) == (["ce", "kd"], 3, 2)  # type: ignore[union-attr]
+    assert (list(baseline.weighted()), baseline.ce.weight) == (["ce", "kd"], 3)  # type: ignore[union-attr]
+    with pytest.raises(RecipeError, match="which of them it starts from can't be told"):
+        load(path, None, ["overrides.resnet18.objective.kd.weight=2"])
+
+
+def test_a_mapping_in_a_setting_changes_the_keys_that_it_names() -> None:
+    recipe = load(None, None, ["stage.optimizer.weight_decay=0.5", "stage.optimizer={lr: 1e-3}", "overrides.student={ema: 0.9}",
+                               "overrides.student={epochs: 3}", "stage.objective.kd={temperature: 2}"])  # fmt: skip
+    assert (recipe.stage.optimizer.lr, recipe.stage.optimizer.weight_decay) == (1e-3, 0.5)
+    assert recipe.overrides["student"] == {"ema": 0.9, "epochs": 3}
+    assert recipe.stage.objective.kd is not None
+    assert (recipe.stage.objective.kd.temperature, recipe.stage.objective.kd.weight) == (2, 0.9)
+
+
+def bomb(depth: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join(f'*a{i - 1}' for _ in range(10))}]" for i in range(1, depth)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (bomb(20), "line 4: more than 10,000 keys and values"),
+        ("seed: &a [*a]\n", "line 1: *a contains itself"),
+        ("stage: &s\n  optimizer: *s\n", "line 2: *s contains itself"),
+        ("seed: " + "[" * 100_000, "nested more than 32 deep"),
+        ("seed: " + "{a: " * 60_000, "nested more than 32 deep"),
+        ("# " + "x" * 300_000, "longer than 262,144 characters"),
+        ("data: [" + "1, " * 20_000 + "1]", "more than 10,000 keys and values"),
+        ("seed: " + "1" * 10_000, "a number of 10,000 characters"),
+        ("seed: !!int x\n", "not what its tag says"),
+        ("seed: !!bool x\n", "not what its tag says"),
+        ("seed: !!python/object/apply:os.system ['touch pwned']\n", "is no plain value"),
+        ("seed: !!binary aGFsbG8=\n", "is no plain value"),
+        ("seed: 1\nseed: 2\n", "line 2: 'seed' is given twice"),
+        ("? [a, b]\n: 1\n", "a key must be text"),
+    ],
+    ids=lambda v: v[:20],
+)
+def test_yaml_that_is_no_bounded_plain_data_is_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"r\.yaml") as error:
+        load(tmp_path / "r.yaml")
+    assert said in str(error.value)
+
+
+def test_aliases_keys_that_yaml_takes_for_booleans_and_dates_are_read_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "stage: {objective: {ce: &ce {weight: 0.5}, hint: {on: maps}, cosine: *ce}}\n"
+        "data: {source: 2026-11-22}\nbaseline: no\noverrides: {student: {optimizer: {<<: {lr: 1e-3}}}}\n"
+    )
+    recipe = load(tmp_path / "r.yaml")
+    assert recipe.stage.objective.hint is not None
+    assert recipe.stage.objective.hint.on == "maps"
+    assert recipe.stage.objective.cosine is not None
+    assert (recipe.stage.objective.cosine.weight, recipe.data.source, recipe.baseline) == (0.5, "2026-11-22", False)
+    assert recipe.stage_for("student", "m").optimizer.lr == 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from typing import Any
@@ -42,8 +43,27 @@ def with_copies(artifact: Artifact, feed: dict[str, Any], count: int = 64) -> fl
     return float(np.median(times))
 
 
+def bus_id() -> str | None:
+    """Where on the PCI bus CUDA's device 0 sits, which CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER choose; by the driver."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+            break
+        except OSError:
+            continue
+    else:
+        return None
+    device, found = ctypes.c_int(), ctypes.create_string_buffer(32)
+    calls = (
+        lambda: driver.cuInit(0),
+        lambda: driver.cuDeviceGet(ctypes.byref(device), 0),
+        lambda: driver.cuDeviceGetPCIBusId(found, len(found), device),
+    )
+    return found.value.decode() if all(call() == 0 for call in calls) else None
+
+
 def state() -> dict[str, Any]:
-    """This process's memory on GPU 0 (MB) and the GPU's clocks (MHz), by NVML; None where it can't be told."""
+    """This process's memory on CUDA's device 0 (MB) and its clocks (MHz), by NVML; None where it can't be told."""
     nothing = {"gpu_memory_mb": None, "gpu_clock_mhz": None, "gpu_memory_clock_mhz": None}
     try:
         import pynvml
@@ -51,7 +71,10 @@ def state() -> dict[str, Any]:
         return nothing
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        bus = bus_id()
+        if bus is None:  # NVML counts all GPUs of the machine: its first may be another than ours
+            return nothing
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus)
         own = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
         used = own[0].usedGpuMemory if own else None  # in a container the driver may know us by another number
         return {

@@ -19,7 +19,7 @@ def fingerprint() -> Host:
         cpu=_cpu_name(),
         cores=os.cpu_count(),
         cores_usable=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        memory_mb=_memory_mb(),
+        memory_mb=memory_mb(),
         instructions=[name for name in _INSTRUCTIONS if name in _flags()],
         cgroup_cpus=quota(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -57,7 +57,8 @@ def _flags() -> set[str]:
     return set()
 
 
-def _memory_mb() -> float | None:
+def memory_mb() -> float | None:
+    """MB (10⁶ bytes) of the machine; None where it can't be told."""
     for line in (_read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024 / 1e6

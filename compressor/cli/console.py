@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from compressor import Progress
 
 INTERRUPTED = 130
+
+LONGEST_LINE = 2000
+"""Characters of a line of an error."""
 
 
 class Result(Protocol):
@@ -83,21 +88,65 @@ def _print_table(out: Any, header: tuple[str, ...], lines: Sequence[tuple[str, .
 
 
 def edge(command: Callable[..., None]) -> Callable[..., None]:
-    """Where domain errors become exit codes, once for all commands."""
+    """Where whatever a command raises becomes a message and an exit code, once for all commands."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):  # such as that of --check-regression
+            raise
         except KeyboardInterrupt:
             print("interrupted; what was finished is kept", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise typer.Exit(0) from None
-        except (CompressorError, OSError) as error:  # the latter: a full disk, a folder that may not be written
+        except Exception as error:
             if kwargs.get("verbose"):
                 print(clean(traceback.format_exc()), file=sys.stderr)
-            print(f"error: {clean(str(error))}", file=sys.stderr)
+            print(f"error: {clean(_clipped(_said(error)))}", file=sys.stderr)
             raise typer.Exit(error.exit_code if isinstance(error, CompressorError) else 1) from None
 
     return wrapped
+
+
+def _said(error: Exception) -> str:
+    """What a person is told of an error: its own words, where they were written for a person."""
+    if _out_of_memory(error):
+        return (
+            f"out of memory ({_first_line(error)}).\n"
+            "Take a smaller stage.batch_size, stage.targets.batch_size or image size, or a smaller model; close what "
+            "else runs."
+        )
+    if isinstance(error, CompressorError | OSError):  # the latter: a full disk, a folder that may not be written
+        return str(error)
+    kind = type(error).__name__
+    return f"this was not foreseen: {kind}: {_first_line(error)}\nPlease report it with {_kept(error)}."
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Of Python, torch (CPU and CUDA) or onnxruntime; each says it in its own way."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    signs = ("out of memory", "DefaultCPUAllocator", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory")
+    return not isinstance(error, CompressorError) and any(sign in str(error) for sign in signs)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+def _kept(error: Exception) -> str:
+    """Where the traceback was written."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="compress-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return "what --verbose prints"
+    return f"the traceback in {name}"
+
+
+def _clipped(text: str) -> str:
+    """Lines that a person can read: what was given may be a megabyte long."""
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in text.splitlines())

@@ -17,7 +17,7 @@ from compressor.text import clean
 def predict(
     model: Annotated[str, typer.Argument(help="An ONNX file or a run.")],
     images: Annotated[list[str], typer.Argument(help="Files, folders, or - for a list on stdin.")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name per sample.")] = 1,
+    top: Annotated[int, typer.Option(help="How many classes to name per sample.")] = 1,
     provider: Provider = "cpu",
     json_output: Json = False,
     quiet: Quiet = False,

@@ -35,7 +35,7 @@ def tune(
     data: Data = None,
     recipe: RecipeFile = None,
     assistants: Assistants = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trainings of the student in all; hopeless ones stop early.")] = 20,
+    trials: Annotated[int, typer.Option(help="Trainings of the student in all; hopeless ones stop early.")] = 20,
     epochs: Epochs = None,
     limit: Limit = None,
     seed: Seed = None,

@@ -58,19 +58,13 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         UsageError: data of this modality come in no sizes.
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
     """
-    described = checkpoint.find(Path(init).expanduser()) if init not in ("auto", "pretrained", "scratch") else None
-    card = checkpoint.read_card(described[1]) if described is not None else None
+    stored = checkpoint.find(Path(init).expanduser()) if init not in ("auto", "pretrained", "scratch") else None
+    card = checkpoint.read_card(stored[1]) if stored is not None else None
     shown = None
-    if described is not None and card is not None:
-        shown = seen.read(described[1], card.dataset)
+    if stored is not None and card is not None:
+        shown = seen.read(stored[1], card.dataset)
         refuse_seen(card.dataset, dataset, f"{role} weights '{init}'", shown)
-    kin = (
-        resolve(name, role=role, modality=dataset.modality)[1]
-        if not name.startswith(HUB)
-        else first_family(dataset.modality)
-    )
-    setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
-    architecture, preprocessing = kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
+    architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role)
     known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
@@ -85,6 +79,19 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
         seen=shown,
         trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
     )
+
+
+def described(
+    name: str, dataset: Dataset, *, role: str, stem: str, size: int | None = None
+) -> tuple[Architecture, Preprocessing]:
+    """The architecture that a name means for these data, and how samples reach it; `start` says what may be raised."""
+    kin = (
+        resolve(name, role=role, modality=dataset.modality)[1]
+        if not name.startswith(HUB)
+        else first_family(dataset.modality)
+    )
+    setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
+    return kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
 
 
 def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, device: torch.device) -> Start:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from compressor.objectives.config import CeConfig, DistConfig, HintConfig, KdConfig, ObjectiveConfig
+from compressor.section import Section
 
 Guidance = Literal["last", "all", "route", "snapshots"]
 """Who teaches the student: the model before it; all before it (the mean of their probabilities); the teacher's earlier
 weights in turn and then the teacher; or the mean of these."""
 
 
-class OptimizerConfig(BaseModel):
+class OptimizerConfig(Section):
     """How weights move."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["adamw", "sgd"] = "adamw"
     """`adamw`, or `sgd` with Nesterov momentum."""
-    lr: float = Field(default=4e-3, gt=0)
+    lr: float = Field(default=4e-3, gt=0, le=1e30)
     """Peak learning rate, reached after the warm-up."""
-    weight_decay: float = Field(default=0.02, ge=0)
+    weight_decay: float = Field(default=0.02, ge=0, le=100)
     """Decay of weights; biases and normalisation parameters are left out."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `sgd`."""
@@ -33,46 +32,42 @@ class OptimizerConfig(BaseModel):
     (batch normalisation alone; from scratch it is each batch)."""
 
 
-class TargetsConfig(BaseModel):
+class TargetsConfig(Section):
     """Where the teacher's outputs come from: computed once and stored, or live in every step."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     store: bool = True
     """Keeps the outputs on disk for all stages, seeds and later runs; terms on whole maps stay live anyway."""
-    views: int | Literal["all"] = "all"
-    """Views per sample: `all` gives every epoch its own; N are stored and reused in turn."""
+    views: Annotated[int, Field(ge=1, le=100_000)] | Literal["all"] = "all"
+    """Views per sample: `all` gives every epoch its own; N are stored and reused in turn by what learns from them."""
     dtype: Literal["float16", "float32"] = "float16"
     """How outputs are stored."""
-    dense_up_to: int = Field(default=256, ge=1)
+    dense_up_to: int = Field(default=256, ge=1, le=1_000_000)
     """Up to this many classes all logits are stored; above, the largest `top_k` with a uniform tail."""
-    top_k: int = Field(default=64, ge=1)
+    top_k: int = Field(default=64, ge=1, le=100_000)
     """Logits stored per sample above `dense_up_to`; `dist` and `standardize` need all and get them."""
-    cache_limit: float = Field(default=20.0, gt=0)
+    cache_limit: float = Field(default=20.0, gt=0, le=1_000_000)
     """Size of all target stores together, GB; the least recently used go first."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1, le=65_536)
     """Samples per forward while filling."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the teacher's forward; `auto` measures whether bf16 is faster here and accurate enough."""
 
 
-class StageConfig(BaseModel):
+class StageConfig(Section):
     """How long, with what, towards what a model is trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int | Literal["auto"] = "auto"
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
     """Passes over the training split; `auto`: what the source suggests (digits: few; folders: 30, and more of
     fewer than 10,000 samples, so that there are steps enough)."""
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
     """Samples per step and process."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How weights move."""
-    warmup_epochs: float = Field(default=1.0, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0, le=100_000)
     """Epochs over which the learning rate rises from a hundredth of `lr`; then it falls along a cosine."""
     min_lr_ratio: float = Field(default=0.0, ge=0, lt=1)
     """The learning rate at the end, as a share of `lr`."""
-    clip: float | None = Field(default=5.0, gt=0)
+    clip: float | None = Field(default=5.0, gt=0, le=1_000_000)
     """Largest norm of the gradient; None leaves it as it is."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights (timm's ModelEmaV3) that are kept instead of the last ones."""
@@ -98,6 +93,16 @@ class StageConfig(BaseModel):
     def _objective(cls, value: Any) -> Any:
         """`objective: auto` is the default, to be chosen anew by the pilot."""
         return cls.model_fields["objective"].default.model_copy(update={"auto": True}) if value == "auto" else value
+
+    @field_validator("objective")
+    @classmethod
+    def _teaches_the_head(cls, value: ObjectiveConfig) -> ObjectiveConfig:
+        """Features alone leave the classifier as it was drawn."""
+        terms = value.weighted()
+        if not any(term.teaches_head for term in terms.values()):
+            what = f"{', '.join(terms)} alone" if terms else "no term with a weight above 0"
+            raise ValueError(f"{what} would teach the student's classifier nothing; add ce or kd")
+        return value
 
 
 Override = dict[str, Any]

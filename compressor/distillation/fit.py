@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -178,7 +179,8 @@ def _prepare(
         preprocessings=[job.preprocessing, *([asked] if asked else [])],
         batch_size=job.config.batch_size,
         seed=job.seed,
-        views=None if views == "all" else views,
+        # A teacher in training and a baseline have nothing to be stored: they see a new view in every epoch.
+        views=views if job.teacher is not None and views != "all" else None,
         pin_memory=device.type == "cuda",
     )
     student: nn.Module = Tapped(model, embedding=wiring.embedding, taps=wiring.student_taps)
@@ -240,7 +242,7 @@ def _epoch(
     if job.finetuning and job.config.optimizer.statistics == "kept":
         for norm in normalised(model):
             norm.eval()
-    _freeze_body(model, job.only_head or (job.fresh_head and epoch < job.epochs * job.config.head_epochs))
+    _freeze_body(model, job.only_head or (job.fresh_head and epoch < head_alone(job)))
     sums: dict[str, Tensor] = {}
     waited, begun = 0.0, time.monotonic()
     mark = begun
@@ -308,6 +310,12 @@ def _step(run: _Run, batch: Batch, position: int, *, progress: float) -> dict[st
         run.ema.update(run.model, step=position)  # type: ignore[operator]
     found: dict[str, Tensor] = {"loss": loss.detach()} | parts
     return found
+
+
+def head_alone(job: Job) -> int:
+    """Epochs in which only a fresh head is trained: never all, where not all were asked for."""
+    share = job.config.head_epochs
+    return job.epochs if share == 1 else min(math.ceil(job.epochs * share), job.epochs - 1)
 
 
 def _freeze_body(model: nn.Module, frozen: bool) -> None:

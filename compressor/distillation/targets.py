@@ -172,7 +172,8 @@ def describe(
     sides = {tap.index: tap.side for tap in taps}
     layout = Layout(
         classes=classes,
-        top_k=config.top_k if classes > config.dense_up_to and not dense else None,
+        # A tail has to be left over: with as many places as classes all of them are stored.
+        top_k=config.top_k if classes > max(config.dense_up_to, config.top_k) and not dense else None,
         embedding=width if embedding else 0,
         dtype=config.dtype,
         attention=tuple((index, sides[index]) for index in attention),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from compressor.section import Section
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(Section):
     """What the report measures beyond the test split as it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shift: bool = False
     """Teacher, student and baseline under damage too, each kind at three strengths: for images as many passes over

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from compressor.section import LONGEST
 
 
 class Architecture(BaseModel):
@@ -14,9 +16,10 @@ class Architecture(BaseModel):
 
     family: str
     """Its name in `modalities.MODALITIES`."""
-    name: str
+    name: str = Field(max_length=LONGEST)
     """The model's name within its family."""
-    classes: int
+    classes: int = Field(ge=1, le=1_000_000)
+    """Logits that it gives."""
 
     changes: ClassVar[tuple[str, ...]] = ()
     """Fields by which a model differs from the one that its name means."""

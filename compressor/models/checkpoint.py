@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
 from torch import nn
 
 from compressor.artifact.metadata import of_modality
 from compressor.artifact.preprocessing import Preprocessing
-from compressor.errors import CheckpointError, UsageError
-from compressor.files import replacing, write_json
+from compressor.errors import CheckpointError, CompressorError, UsageError
+from compressor.files import read_document, replacing, write_json
 from compressor.modalities import DEFAULT, FIRST_FAMILY
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family
@@ -99,9 +98,9 @@ def find(path: Path) -> tuple[Path, Path] | None:
 def read_card(path: Path) -> Card:
     """The card in `path`. Raises CheckpointError where it is damaged."""
     try:
-        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise CheckpointError(f"{path} is no model card: {str(error).splitlines()[0]}") from error
+        return read_document(path, Card)
+    except CompressorError as error:
+        raise CheckpointError(f"no model card: {error}") from error
 
 
 def load(path: Path) -> tuple[nn.Module, Card]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveFloat
+from pydantic import BeforeValidator, Field
+
+from compressor.section import LARGEST_IMAGE, Section
 
 OneOrSeveral = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else v)]
+Mean = Annotated[float, Field(ge=-1000, le=1000)]
+Deviation = Annotated[float, Field(gt=0, le=1000)]
 Stem = Literal["auto", "keep", "stride1"]
 
 
-class TeacherConfig(BaseModel):
+class TeacherConfig(Section):
     """The model that teaches."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: OneOrSeveral = "resnet50"
     """A model's name, such as timm's, `hf-hub:…`, a checkpoint (`.safetensors`, `.pth`), an earlier run's
@@ -26,23 +28,21 @@ class TeacherConfig(BaseModel):
     tune: Literal["auto", "none", "head", "all"] = "auto"
     """What is trained of trained weights: nothing, a head on the untouched body, or everything after a fitted
     head; `auto`: everything, or nothing where the head knows these classes already."""
-    image_size: int | None = Field(default=None, ge=1)
+    image_size: int | None = Field(default=None, ge=1, le=LARGEST_IMAGE)
     """Height and width that the teacher sees, pixels; None takes the student's. Both see the same crop of a view."""
-    epochs: int | None = Field(default=None, ge=0)
+    epochs: int | None = Field(default=None, ge=0, le=100_000)
     """Epochs when the teacher has to be trained or fine-tuned here; None takes the stage's."""
     calibrate: bool = True
     """Fits a temperature on validation and divides the teacher's logits by it before they teach; one that may have been
     trained on the validation samples is never made surer of itself."""
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    mean: tuple[Mean, Mean, Mean] | None = None
     """Of an ONNX file that doesn't say it: per-channel mean of values in 0…1; None takes ImageNet's, and says so."""
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
     """Likewise the standard deviation."""
 
 
-class StudentConfig(BaseModel):
+class StudentConfig(Section):
     """The model that ships."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "mobilenetv3_large_100"
     """A model's name, such as timm's."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from compressor.errors import CheckpointError, UsageError
+from compressor.artifact.preprocessing import Preprocessing
+from compressor.errors import CheckpointError, UsageError, first_line
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family, family_of
 
@@ -31,6 +32,31 @@ def build(architecture: Architecture) -> nn.Module:
     model = family(architecture.family).build(architecture)
     model.__dict__["family"] = architecture.family  # plain text: it survives copies, and joins no state
     return model
+
+
+def check_input(architecture: Architecture, preprocessing: Preprocessing) -> int:
+    """One forward without weights, before anything is trained for a model that can't take what it would be given.
+
+    Returns the bytes of one sample as the model takes it.
+
+    Raises:
+        UsageError: it can't.
+    """
+    example = family(architecture.family).example(preprocessing, 1)
+    for device in ("meta", "cpu"):  # on meta it costs no memory; what looks at its own values needs real ones
+        try:
+            with torch.device(device), torch.random.fork_rng(devices=[]), torch.no_grad():
+                build(architecture).eval()(*(tensor.to(device) for tensor in example))
+            break
+        except UsageError:
+            raise
+        except Exception as error:
+            if device == "cpu":
+                raise UsageError(
+                    f"{architecture.name} can't take {preprocessing.shown}: {first_line(error)}\n"
+                    "Give a larger --image-size, or take another model."
+                ) from error
+    return sum(tensor.nbytes for tensor in example)
 
 
 def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
@@ -81,7 +107,7 @@ def read_state(path: Path) -> StateDict:
             "Save its state_dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from error
     except Exception as error:  # damaged zip, header, tensor: each library has its own
-        raise CheckpointError(f"{path} can't be read as weights: {str(error).splitlines()[0][:200]}") from error
+        raise CheckpointError(f"{path} can't be read as weights: {first_line(error)}") from error
     for key in ("state_dict_ema", "state_dict", "model", "model_state_dict"):
         if isinstance(stored, dict) and isinstance(stored.get(key), dict):
             stored = stored[key]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+
+from compressor.section import Section
+
+Tap = Annotated[int, Field(ge=0, le=1000)]
+Taps = Annotated[list[tuple[Tap, Tap]], Field(min_length=1, max_length=100)]
 
 
-class TermConfig(BaseModel):
+class TermConfig(Section):
     """What every term has: a weight, and how it moves over training."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    teaches_head: ClassVar[bool] = False
+    """Whether it reads the student's logits."""
 
-    weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, le=1_000_000)
     """Factor of this term in the sum."""
     warmup: float = Field(default=0.0, ge=0, le=1)
     """Share of training over which the weight rises linearly from zero."""
@@ -23,6 +29,8 @@ class TermConfig(BaseModel):
 class CeConfig(TermConfig):
     """Cross-entropy with the hard labels; its weight is Hinton's alpha."""
 
+    teaches_head: ClassVar[bool] = True
+
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread evenly over all classes."""
 
@@ -30,7 +38,9 @@ class CeConfig(TermConfig):
 class KdConfig(TermConfig):
     """Soft targets (Hinton et al. 2015): T² · KL(teacher ‖ student); its weight is 1 − alpha."""
 
-    temperature: float = Field(default=4.0, gt=0)
+    teaches_head: ClassVar[bool] = True
+
+    temperature: float = Field(default=4.0, ge=0.01, le=1000)
     """Softens both logits; 1 leaves them as they are."""
     standardize: bool = False
     """Z-scores each row of logits first (Sun et al. 2024), so that only their shape is learned."""
@@ -39,22 +49,26 @@ class KdConfig(TermConfig):
 class DkdConfig(TermConfig):
     """Decoupled KD (Zhao et al. 2022): target and non-target classes weighted apart."""
 
-    temperature: float = Field(default=4.0, gt=0)
+    teaches_head: ClassVar[bool] = True
+
+    temperature: float = Field(default=4.0, ge=0.01, le=1000)
     """Softens both logits."""
-    alpha: float = Field(default=1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0, le=1_000_000)
     """Weight of the target class against the rest."""
-    beta: float = Field(default=8.0, ge=0)
+    beta: float = Field(default=8.0, ge=0, le=1_000_000)
     """Weight of the distribution among the other classes."""
 
 
 class DistConfig(TermConfig):
     """DIST (Huang et al. 2022): Pearson correlation between and within classes, for strong teachers."""
 
-    temperature: float = Field(default=4.0, gt=0)
+    teaches_head: ClassVar[bool] = True
+
+    temperature: float = Field(default=4.0, ge=0.01, le=1000)
     """Softens both logits."""
-    beta: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0, le=1_000_000)
     """Weight of the relations between classes, per sample."""
-    gamma: float = Field(default=1.0, ge=0)
+    gamma: float = Field(default=1.0, ge=0, le=1_000_000)
     """Weight of the relations within a class, over the batch."""
 
 
@@ -63,25 +77,25 @@ class HintConfig(TermConfig):
 
     on: Literal["embedding", "maps", "both"] = "embedding"
     """The pooled embedding (can be stored), feature maps (keep the teacher live), or both."""
-    taps: list[tuple[int, int]] | None = None
-    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+    taps: Taps | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride; the same for all terms."""
 
 
 class AttentionConfig(TermConfig):
     """Attention transfer (Zagoruyko and Komodakis 2017): where the maps are active."""
 
-    power: float = Field(default=2.0, gt=0)
+    power: float = Field(default=2.0, gt=0, le=100)
     """Exponent of the activations that are averaged over channels."""
-    taps: list[tuple[int, int]] | None = None
-    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+    taps: Taps | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride; the same for all terms."""
 
 
 class RkdConfig(TermConfig):
     """Relational KD (Park et al. 2019): distances and angles among a batch's embeddings."""
 
-    distance: float = Field(default=25.0, ge=0)
+    distance: float = Field(default=25.0, ge=0, le=1_000_000)
     """Weight of pairwise distances."""
-    angle: float = Field(default=50.0, ge=0)
+    angle: float = Field(default=50.0, ge=0, le=1_000_000)
     """Weight of angles of triplets; its cost grows with the cube of the batch."""
 
 
@@ -90,21 +104,19 @@ class SimilarityConfig(TermConfig):
 
     on: Literal["embedding", "maps"] = "embedding"
     """The pooled embedding, or the deepest pair of feature maps."""
-    taps: list[tuple[int, int]] | None = None
-    """(student, teacher) tap indices, instead of the automatic pairing by stride."""
+    taps: Taps | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing by stride; the same for all terms."""
 
 
 class CosineConfig(TermConfig):
     """Hidden-state cosine loss (DistilBERT, Sanh et al. 2019) on the pooled embedding."""
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(Section):
     """The terms of the sum; a term that is absent does not take part.
 
     A recipe that gives `objective` lists all its terms; `--set` changes single values.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     auto: bool = False
     """Whether the pilot may choose other terms; these are then its first arm, and what is taken where it can't tell."""
@@ -126,3 +138,21 @@ class ObjectiveConfig(BaseModel):
     """Similarities among samples."""
     cosine: CosineConfig | None = None
     """Direction of the embedding."""
+
+    def weighted(self) -> dict[str, Any]:
+        """The terms that take part, by name."""
+        terms = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: term for name, term in terms.items() if isinstance(term, TermConfig) and term.weight > 0}
+
+    @model_validator(mode="after")
+    def _one_set_of_taps(self) -> ObjectiveConfig:
+        """A stage reads one set of pairs: two terms that name different ones can't both be served."""
+        named = {
+            name: term.taps
+            for name, term in self.weighted().items()
+            if getattr(term, "taps", None) and getattr(term, "on", "maps") != "embedding"
+        }
+        if len({str(taps) for taps in named.values()}) > 1:
+            listed = ", ".join(f"{name}.taps {[list(pair) for pair in taps]}" for name, taps in named.items())
+            raise ValueError(f"terms read the same pairs of feature maps, and these name different ones: {listed}")
+        return self

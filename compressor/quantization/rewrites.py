@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from compressor.errors import ParityError
+from compressor.errors import ParityError, first_line
 from compressor.exporting.clean import plain
 from compressor.progress import Progress
 from compressor.quantization.graph import WEIGHTED, Graph, attribute, remove_unused, replace_nodes
@@ -47,7 +47,7 @@ def prepare(model: onnx.ModelProto, check: Check, progress: Progress) -> tuple[o
         try:
             check(tried)
         except ParityError as error:
-            progress.say(f"int8: the rewrite {name} is left out: {str(error).splitlines()[0]}")
+            progress.say(f"int8: the rewrite {name} is left out: {first_line(error)}")
             continue
         done, applied[name] = tried, count
     return done, applied

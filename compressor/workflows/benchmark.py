@@ -20,7 +20,7 @@ from compressor.display import surroundings
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact, saved, saved_at
 from compressor.files import cache_dir, finite, write_json
-from compressor.options import checked, listed, numbers, options
+from compressor.options import checked, listed, numbers, options, within
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -28,6 +28,7 @@ from compressor.recipe import load as load_recipe
 from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.section import LARGEST_IMAGE
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import data_for
 
@@ -86,6 +87,7 @@ def benchmark(
         samples=samples, processes=processes, max_processes=max_processes,
     )  # fmt: skip
     checked(BenchmarkConfig, **given)
+    within("size", size, 1, LARGEST_IMAGE)
     old = regression.read(Path(check_regression)) if check_regression else None
     require("onnxruntime")
     named = [] if models is None else [str(m) for m in ([models] if isinstance(models, str | Path) else models)]

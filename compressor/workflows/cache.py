@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from compressor.data import shards
-from compressor.errors import UsageError
-from compressor.files import cache_dir
+from compressor.errors import CompressorError, UsageError
+from compressor.files import cache_dir, read_json
 from compressor.reporting.screen import Block, Shown, Table
 
 KINDS = {
@@ -54,13 +54,21 @@ def _listed() -> list[dict[str, Any]]:
         here = (cache_dir() / kind).glob("*.onnx" if kind == "models" else "*/")
         for folder in (path for path in here if not path.is_symlink()):
             about = folder / "about.json"
-            note = json.loads(about.read_text()) if about.is_file() else {}
-            what = note["label"] if note else usual
-            what += f", {note['views']} views of {note['rows']} samples" if "views" in note else ""
+            what = _described(about) if about.is_file() else usual
             used = datetime.fromtimestamp(shards.last_use(folder), UTC).isoformat(timespec="seconds")
             size = shards.used(folder)
             found.append({"name": folder.name, "kind": kind, "what": what, "bytes": size, "last_used": used})
     return sorted(found, key=lambda row: row["last_used"], reverse=True)
+
+
+def _described(about: Path) -> str:
+    """What `about.json` says of a store; one that is damaged can still be listed and removed."""
+    try:
+        note = read_json(about)
+        seen = f", {note['views']} views of {note['rows']} samples" if "views" in note else ""
+        return f"{note['label']}{seen}"
+    except (CompressorError, LookupError, TypeError):
+        return "about.json is damaged"
 
 
 def remove_stores(names: str | Sequence[str] = (), *, everything: bool = False) -> StoresResult:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from compressor.errors import UsageError
+from compressor.options import within
 from compressor.packages import require
 from compressor.reporting.screen import Block, Shown, Table
+from compressor.section import LARGEST_IMAGE
 from compressor.seeds import leaves_no_trace
 
 
@@ -44,8 +46,10 @@ def list_models(pattern: str = "", *, limit: int = 25, size: int = 224) -> Model
         size: input size for counting MACs, pixels.
 
     Raises:
-        UsageError: no model matches.
+        UsageError: no model matches, or a number is out of its range.
     """
+    within("limit", limit, 1, 10_000)
+    within("size", size, 1, LARGEST_IMAGE)
     require("torch", "timm")
     from compressor.models.timm import names
     from compressor.models.timm.build import cost_of

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from compressor.benchmarking import host
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
-from compressor.data.load import load_dataset, modality_of
+from compressor.data.load import comes_along, load_dataset, modality_of
 from compressor.data.loaders import worker_count
 from compressor.distillation import acquire, mixture
 from compressor.distillation.acquire import Start
@@ -20,11 +21,15 @@ from compressor.errors import UsageError, did_you_mean
 from compressor.evaluation.shift import damages_of
 from compressor.files import write_text
 from compressor.models.family import resolve
+from compressor.models.weights import check_input
 from compressor.objectives.objective import needs
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
 from compressor.runfolder import RunFolder
-from compressor.workflows.teachers import logits_alone, named_teachers, suggested, teacher_epochs
+from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
+
+WAYS = ("auto", "pretrained", "scratch")
+"""What `init` may say beside a path."""
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -72,7 +77,10 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
     if recipe.student.model != student:
         progress.say(f"{recipe.student.model} → {student}")
-    teacher, named = ",".join(m.spelled for m in members), "+".join(m.name for m in members)
+    teacher, named = (
+        ",".join(m.spelled if m.made else str(rooted(m.spelled)) for m in members),
+        "+".join(m.name for m in members),
+    )
     _check_overrides(recipe, [*(m.name for m in members), student, *assistants])
     for member in members:
         if member.given:
@@ -91,10 +99,12 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             "seeds": _seeds(recipe, dataset),
             "threads": _threads() if recipe.threads == "auto" else recipe.threads,
             "data": recipe.data.model_copy(
-                update=kind_of(dataset.modality).settled(dataset) | {"workers": worker_count(dataset)}
+                update=kind_of(dataset.modality).settled(dataset)
+                | {"workers": worker_count(dataset)}
+                | {"source": rooted(recipe.data.source), "unlabeled": rooted(recipe.data.unlabeled)}
             ),
-            "teacher": recipe.teacher.model_copy(update={"model": teacher}),
-            "student": recipe.student.model_copy(update={"model": student}),
+            "teacher": recipe.teacher.model_copy(update={"model": teacher, "init": rooted(recipe.teacher.init)}),
+            "student": recipe.student.model_copy(update={"model": student, "init": rooted(recipe.student.init)}),
             "assistants": assistants or ("auto" if recipe.assistants == "auto" else "none"),
             "stage": recipe.stage.model_copy(update={"epochs": epochs}),
         }
@@ -109,7 +119,15 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     apart = members if len(members) > 1 else []
     teachers = [*(("member", m.name, m.spelled) for m in apart), ("teacher", named, None)]
     stages = tuple(_stages(resolved, dataset, teachers))
+    _check_inputs(stages, resolved, dataset, members)
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
+
+
+def rooted(name: str | None) -> str | None:
+    """A path from the root, so that the run can be gone on with from another folder; what is no path here stays."""
+    if name is None or not Path(name).expanduser().exists() or comes_along(name) or name in WAYS:
+        return name
+    return str(Path(name).expanduser().absolute())
 
 
 def _threads() -> int:
@@ -131,6 +149,23 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
             raise UsageError(
                 f"overrides.{name} is for nobody in this run{hint}\n"
                 f"Give a role ({', '.join(ROLES)}) or one of its models: {', '.join(models)}."
+            )
+
+
+def _check_inputs(stages: Sequence[Stage], recipe: Recipe, dataset: Dataset, members: list[NamedTeacher]) -> None:
+    """Every model that is made here takes what the data will give it, and a batch fits into memory. Raises UsageError."""
+    own = recipe.teacher
+    wanted = [("teacher", m.name, own.stem, own.image_size) for m in members if m.made]
+    wanted += [(s.role, s.model, recipe.student.stem, None) for s in stages if s.role in ("assistant", "student")]
+    memory = host.memory_mb()
+    for role, name, stem, size in wanted:
+        architecture, preprocessing = acquire.described(name, dataset, role=role, stem=stem, size=size)
+        batch = min(recipe.stage_for(role, name).batch_size, len(dataset.splits["train"]))
+        megabytes = check_input(architecture, preprocessing) * batch / 1e6
+        if memory is not None and megabytes > memory:
+            raise UsageError(
+                f"one batch of {batch} ({preprocessing.shown}) takes {megabytes / 1e3:,.1f} GB before any model sees it; "
+                f"this machine has {memory / 1e3:,.1f} GB.\nTake a smaller --batch-size or --image-size."
             )
 
 

@@ -14,6 +14,7 @@ from compressor.artifact import session
 from compressor.artifact.session import Artifact
 from compressor.display import surroundings
 from compressor.errors import CompressorError, UsageError
+from compressor.options import within
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -69,6 +70,7 @@ def predict(
         ArtifactError: the file is no self-describing ONNX file.
     """
     progress = progress or surroundings()
+    within("top", top, 1, 1_000_000)
     names = [str(name) for name in ([images] if isinstance(images, str | Path) else images)]
     require("onnxruntime")
     path = Path(model)

@@ -24,6 +24,8 @@ class NamedTeacher:
     name: str
     given: bool
     """Whether it is a file that only answers."""
+    made: bool = False
+    """Whether it is built here, from a name."""
 
 
 def named_teachers(spelled: str, modality: str, progress: Progress) -> list[NamedTeacher]:
@@ -44,7 +46,7 @@ def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
         name = source.name or spelled
         if name != spelled:
             progress.say(f"{spelled} → {name}")
-        return NamedTeacher(spelled=name, name=name, given=False)
+        return NamedTeacher(spelled=name, name=name, given=False, made=True)
     path = source.path
     if path.suffix.lower() in GIVEN:
         return NamedTeacher(spelled=str(path), name=path.stem, given=True)

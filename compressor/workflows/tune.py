@@ -25,7 +25,7 @@ from compressor.errors import CompressorError, UsageError
 from compressor.files import write_json, write_text
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import active
-from compressor.options import Settings, options, spelled
+from compressor.options import Settings, options, spelled, within
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.recipe import Recipe
@@ -94,6 +94,7 @@ def tune(
         UsageError, RecipeError, DataError: something given is wrong; nothing was started.
         CompressorError: no trial came to its end.
     """
+    within("trials", trials, 1, 10_000)
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
     progress = progress or surroundings()
     given = options(

@@ -49,6 +49,25 @@ TEACHER = ["--teacher", "test_resnet"]
         (["predict", "none.onnx", "a.jpg"], 1, "no file none.onnx"),
         (["models", "zzzzqq"], 2, "no model matches 'zzzzqq'"),
         (["destill"], 2, "No such command 'destill'"),
+        (["distill", *TEACHER, "--epochs", "-3"], 2, "stage.epochs = -3: give a whole number (1 to 100,000) or 'auto'"),
+        (["distill", *TEACHER, "--set", "stage.epochs=-3"], 2, "stage.epochs = -3: give a whole number (1 to 100,000)"),
+        (["distill", *TEACHER, "--views", "0"], 2, "stage.targets.views = 0: give a whole number (1 to 100,000) or 'all'"),
+        (["distill", *TEACHER, "--image-size", "0"], 2, "data.image_size = 0: give a whole number (1 to 4,096) or 'auto'"),
+        (["distill", *TEACHER, "--image-size", "1000000000"], 2, "data.image_size = 1000000000: give a whole number"),
+        (["distill", *TEACHER, "--set", "stage.objective={}"], 2, "would teach the student's classifier nothing"),
+        (["benchmark", "x.onnx", "--size", "0"], 2, "--size 0: give a whole number (1 to 4,096)"),
+        (["benchmark", "x.onnx", "--batch", "100000000"], 2, "less than or equal to 65536 (1 to 65,536)"),
+        (["export", "--batch", "0"], 2, "--batch 0: give a whole number (1 to 65,536) or 'dynamic'"),
+        (["export", "--batch", "²"], 2, "--batch '²': give a whole number (1 to 65,536) or 'dynamic'"),
+        (["models", "--size", "0"], 2, "--size 0: give a whole number (1 to 4,096)"),
+        (["models", "--limit", "-1"], 2, "--limit -1: give a whole number (1 to 10,000)"),
+        (["predict", "x.onnx", "a.jpg", "--top", "0"], 2, "--top 0: give a whole number (1 to 1,000,000)"),
+        (["tune", *TEACHER, "--trials", "0"], 2, "--trials 0: give a whole number (1 to 10,000)"),
+        (["distill", *TEACHER, "--student", "inception_v3", "--dry-run"], 2, "inception_v3 can't take 32 px"),
+        (["distill", "--teacher", "inception_v3", "--student", "test_resnet", *TINY], 2, "inception_v3 can't take 32 px"),
+        (["distill", *TEACHER, "--image-size", "4096", "--batch-size", "65536", "--student", "test_resnet"], 2,
+         "Take a smaller --batch-size or --image-size"),
+        (["predict", "a" * 100_000, "b.jpg"], 1, "File name too long"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_its_value_its_origin_and_the_fix(arguments: list[str], code: int, text: str) -> None:
@@ -186,3 +205,47 @@ def test_interrupting_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "fingerprint", stop)
     result = compress("doctor")
     assert result.exit_code == consoles.INTERRUPTED == 130
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_was_not_foreseen_is_a_message_and_a_log_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verbose: bool
+) -> None:
+    from compressor.benchmarking import host
+
+    def fail() -> None:
+        raise KeyError("what nobody thought of")
+
+    monkeypatch.setattr(host, "fingerprint", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = compress("doctor", *(["--verbose"] if verbose else []))
+    assert result.exit_code == 1
+    assert ("Traceback" in result.output) == verbose
+    assert "error: this was not foreseen: KeyError: 'what nobody thought of'\nPlease report it with " in result.stderr
+    (log,) = tmp_path.glob("compress-*.log")
+    assert str(log) in result.stderr
+    assert "in fail" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to …"),
+        __import__("torch").OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[ONNXRuntimeError] : 1 : FAIL : std::bad_alloc"),
+    ],
+    ids=["python", "torch", "cuda", "onnxruntime"],
+)
+def test_out_of_memory_is_said_with_what_to_make_smaller(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    from compressor.benchmarking import host
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(host, "fingerprint", fail)
+    result = compress("doctor")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: out of memory (")
+    assert "Take a smaller stage.batch_size" in result.stderr
+    assert "not foreseen" not in result.stderr

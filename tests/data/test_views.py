@@ -18,7 +18,7 @@ from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.images.views import colour_matrix, jitter, mix_of, render
 from compressor.data.load import load_dataset
-from compressor.data.loaders import training_loader
+from compressor.data.loaders import training_loader, worker_count
 from compressor.data.views import generators_restored
 from compressor.packages import import_timm
 
@@ -66,6 +66,14 @@ def test_jitter_of_strength_nought_changes_nothing_and_more_changes_more() -> No
 
     assert change(0.0) == 0
     assert 0 < change(0.1) < change(0.4)
+
+
+def test_a_recipe_settled_on_linux_forks_nothing_elsewhere(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = type(dataset)(**(vars(dataset) | {"config": dataset.config.model_copy(update={"workers": 8})}))
+    assert worker_count(own) == 8
+    for system in ("darwin", "win32"):
+        monkeypatch.setattr("sys.platform", system)
+        assert worker_count(own) == 0
 
 
 def test_workers_change_nothing(dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from compressor.data.load import load_dataset
 from compressor.distillation import fit as loop
 from compressor.distillation import state
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, fit
+from compressor.distillation.fit import Job, fit, head_alone
 from compressor.distillation.optim import build_optimizer
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CheckpointError
@@ -130,6 +130,31 @@ def test_a_fresh_head_is_trained_alone_at_first(dataset: Dataset, tmp_path: Path
     train(net, dataset, Job(**(vars(what) | {"fresh_head": True})), tmp_path)
     moved = {name for name, p in net.named_parameters() if not torch.equal(before[name], p)}
     assert moved == head
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "alone"), [(1, 0.15, 0), (2, 0.15, 1), (30, 0.15, 5), (3, 1.0, 3), (4, 0, 0)]
+)
+def test_a_body_is_trained_even_in_a_single_epoch(epochs: int, share: float, alone: int) -> None:
+    assert head_alone(job(epochs, head_epochs=share)) == alone
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_only_what_learns_from_stored_views_reuses_them(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taught: bool
+) -> None:
+    seen: set[int] = set()
+    step = loop._step
+
+    def watched(run: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.update(batch["number"].tolist())
+        return step(run, batch, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "_step", watched)
+    teacher = FrozenTeacher(model(1), PRE) if taught else None
+    objective: dict[str, Any] = {"ce": {}} | ({"kd": {}} if taught else {})
+    train(model(0), dataset, job(3, teacher, objective=objective, targets={"views": 2}), tmp_path)
+    assert seen == ({0, 1} if taught else {0, 1, 2})
 
 
 def test_a_loss_that_explodes_is_said_with_a_fix(dataset: Dataset, tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ def test_fifty_steps_from_the_store_equal_fifty_live_steps_to_the_bit(
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
+def test_more_stored_logits_than_classes_are_all_of_them(dataset: Dataset) -> None:
+    config = EXACT.model_copy(update={"dense_up_to": 5, "top_k": 64})
+    store, _ = targets.describe(
+        FrozenTeacher(network(1), PRE), dataset, config, embedding=False, precision="fp32", dense=False
+    )
+    assert (store.layout.top_k, store.layout.width) == (None, 10)
+
+
 def test_a_filled_store_is_not_filled_again_and_more_views_only_add(dataset: Dataset) -> None:
     teacher = Counting(network(1), PRE)
     filled(teacher, dataset, views=2)

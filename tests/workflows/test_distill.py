@@ -22,6 +22,7 @@ from compressor.errors import CheckpointError, RecipeError, UsageError
 from compressor.models import checkpoint
 from compressor.progress import Silent
 from compressor.recipe import load as load_recipe
+from compressor.runfolder import RunFolder
 from compressor.workflows import distill as pipeline
 from compressor.workflows import plan as planning
 from tests.conftest import TINY, compress, fill
@@ -209,6 +210,39 @@ def test_a_teachers_epochs_can_be_overridden_by_its_name() -> None:
     assert planning.make_plan(load_recipe(None, options), Silent()).stages[0].epochs == 8
     named = options | {"overrides.test_resnet.epochs": 3}
     assert planning.make_plan(load_recipe(None, named), Silent()).stages[0].epochs == 3
+
+
+def test_a_settled_recipe_names_its_paths_from_the_root(workdir: Path, run: Path) -> None:
+    fill(workdir / "photos")
+    fill(workdir / "more", ("x",), 3)
+    shutil.copy(next(run.glob("stages/01-*/seed0/weights.safetensors")), workdir / "w.safetensors")
+    options = {"teacher.model": "test_resnet", "student.model": "test_efficientnet", "data.source": "photos",
+               "data.unlabeled": "more/", "teacher.init": "w.safetensors", "stage.epochs": 1}  # fmt: skip
+    planned = planning.make_plan(load_recipe(None, options), Silent()).recipe
+    assert (planned.data.source, planned.data.unlabeled) == (str(workdir / "photos"), str(workdir / "more"))
+    assert (planned.teacher.init, planned.student.init) == (str(workdir / "w.safetensors"), "auto")
+    assert (planned.teacher.model, planned.student.model) == ("test_resnet", "test_efficientnet")
+    digits = planning.make_plan(
+        load_recipe(None, options | {"data.source": "digits", "data.unlabeled": None}), Silent()
+    )
+    assert digits.recipe.data.source == "digits"
+
+
+def test_a_run_that_is_done_has_no_error_of_an_earlier_attempt(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.update(status="failed", error="the disk was full")
+    assert folder.read().error == "the disk was full"
+    folder.update(device="cpu")
+    assert folder.read().error == "the disk was full"
+    folder.update(status="done")
+    assert (folder.read().status, folder.read().error, folder.read().device) == ("done", None, "cpu")
+
+
+def test_resuming_with_another_recipe_is_refused(run: Path) -> None:
+    for more in (["--recipe", "missing.yaml"], ["--epochs", "3"], ["--set", "seed=1"]):
+        result = compress("distill", "--resume", run, *more)
+        assert result.exit_code == 2
+        assert "--resume continues a run with its own recipe; drop" in result.output
 
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

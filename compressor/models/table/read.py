@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.errors import UsageError
+
+LARGEST = 4_000_000_000
+"""Bytes of a table: a million files and a thousand classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,9 @@ def read(path: Path, classes: list[str]) -> Listed:
     what = f"teacher '{path}'"
     try:
         files, columns, values = _npz(path) if path.suffix.lower() == ".npz" else _csv(path)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged zip, array or line: each has its own
         form = (
             "arrays `files`, `probabilities` and `classes`"
             if path.suffix.lower() == ".npz"
@@ -86,6 +92,10 @@ def _csv(path: Path) -> tuple[list[str], list[str], NDArray[np.float64]]:
 
 
 def _npz(path: Path) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    with zipfile.ZipFile(path) as packed:
+        unpacked = sum(entry.file_size for entry in packed.infolist())
+    if unpacked > LARGEST:
+        raise ValueError(f"it unpacks to {unpacked / 1e9:.1f} GB")
     with np.load(path, allow_pickle=False) as stored:
         files, columns = ([str(v) for v in stored[key].tolist()] for key in ("files", "classes"))
         return _plain(files), columns, stored["probabilities"].astype(np.float64)

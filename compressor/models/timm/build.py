@@ -7,15 +7,17 @@ import warnings
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from compressor.artifact.images import ImagePreprocessing
-from compressor.errors import UsageError
+from compressor.errors import UsageError, first_line
 from compressor.models import cost
 from compressor.models.architecture import Architecture
 from compressor.models.timm import hub
 from compressor.models.timm.cpu_fixes import fix_gradients
 from compressor.packages import import_timm
+from compressor.section import LARGEST_IMAGE, LONGEST
 
 SMALL_IMAGE = 48  # pixels; at and below, `stem: auto` keeps the resolution in the first convolution
 
@@ -24,9 +26,9 @@ class TimmArchitecture(Architecture):
     """A timm model, possibly with a changed stem."""
 
     family: str = "timm"
-    name: str
+    name: str = Field(max_length=LONGEST)
     """timm's name, or `hf-hub:…`."""
-    image_size: int
+    image_size: int = Field(ge=1, le=2 * LARGEST_IMAGE)
     stem: Literal["keep", "stride1"] = "keep"
 
     changes: ClassVar[tuple[str, ...]] = ("stem",)
@@ -71,9 +73,13 @@ def _create(name: str, *, classes: int, image_size: int) -> nn.Module:
             warnings.simplefilter("ignore")
             options: dict[str, Any] = {"img_size": image_size} if takes_image_size(name) else {}
             model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **options)
-    except Exception as error:  # the hub's clients raise many kinds
+    except MemoryError:
+        raise
+    except Exception as error:  # the hub's clients raise many kinds, and so do constructors
         if not remote:
-            raise
+            raise UsageError(
+                f"model '{name}' can't be built for {image_size}-pixel images: {first_line(error)}"
+            ) from error
         reason = hub.reason(error) if online else "the model hub can't be reached"
         raise UsageError(
             f"model '{name}' can't be built: {reason}.\nGive a timm name or a local checkpoint."
