@@ -49,6 +49,9 @@ class Recipe(BaseModel):
     """Intermediate teachers by name, largest first."""
     baseline: bool = True
     """Trains the student without a teacher too, to measure what the teacher's help is worth."""
+    ship: Literal["better", "student"] = "better"
+    """What ships of the taught student and the baseline: the one that is better on validation, or the taught one whatever
+    validation says."""
     stage: StageConfig = StageConfig()
     """Every stage's defaults."""
     overrides: dict[str, Override] = {}

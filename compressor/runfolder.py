@@ -9,7 +9,7 @@ from typing import Any
 
 from compressor.errors import UsageError, nearest
 from compressor.files import checked, finite, read_document, read_json, write_json
-from compressor.runnote import RunNote, StageNote
+from compressor.runnote import Choice, RunNote, StageNote
 
 RUNS = Path("runs")
 
@@ -97,9 +97,14 @@ class RunFolder:
         return read_document(folder / "model.json", StageNote)
 
     def shipped_seed(self) -> int | None:
-        """The student's seed that ships; None before one was chosen."""
+        """The seed that ships; None before one was chosen."""
         card = self.student.with_suffix(".json")
         return read_document(card, StageNote).seed if card.is_file() else None
+
+    def choice(self) -> Choice | None:
+        """Which of student and baseline ships, and why; None before or without a choice: then it is the student."""
+        card = self.student.with_suffix(".json")
+        return read_document(card, StageNote).choice if card.is_file() else None
 
     def of_role(self, role: str) -> Path | None:
         """A role's stage folder, of the seed that ships where the role has it, else the first; None without one."""
@@ -113,8 +118,9 @@ class RunFolder:
         return self.of_role("teacher")
 
     def shipped(self) -> Path | None:
-        """The stage folder of the student that ships (the first seed's, before one was chosen); None without one."""
-        return self.of_role("student")
+        """The stage folder of what ships (the first student's, before one was chosen); None without one."""
+        choice = self.choice()
+        return self.of_role(choice.role if choice else "student")
 
 
 def now() -> str:

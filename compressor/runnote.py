@@ -86,6 +86,26 @@ class RunNote(Document):
     """What it failed with, if it did."""
 
 
+Shipped = Literal["student", "baseline"]
+
+
+class Choice(Document):
+    """Which of student and baseline ships, chosen on validation over the seeds that both have."""
+
+    role: Shipped
+    """The one that ships under the student's name."""
+    seeds: int
+    """Over how many."""
+    student_top1: float
+    """Of the student, a fraction, mean over the seeds."""
+    baseline_top1: float
+    """Of the baseline, likewise."""
+    student_nll: float | None = None
+    """Of the student's calibrated probabilities, nats; decides between equal accuracies."""
+    baseline_nll: float | None = None
+    """Of the baseline's, likewise."""
+
+
 class ArchitectureNote(Document):
     """Of a card's architecture, its name."""
 
@@ -118,6 +138,8 @@ class StageNote(Document):
     """In training."""
     validation: dict[str, float | None] | None = None
     """`top1`, `top5`, `nll`, `ece` on validation."""
+    choice: Choice | None = None
+    """Of what ships (`student.json`): why it is this one; null without a baseline."""
 
 
 class Epoch(Document):

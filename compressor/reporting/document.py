@@ -8,7 +8,7 @@ from compressor.benchmarking.document import ModelFacts, Timed, Verdict
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.runnote import DatasetEntry, Epoch, Host
+from compressor.runnote import Choice, DatasetEntry, Epoch, Host, Shipped
 
 Helped = Literal["helped", "hurt", "no difference", "one training"]
 """`one training`: a single seed, from which nobody can tell. Older documents judged that, too."""
@@ -129,7 +129,7 @@ class Reliability(Document):
     label: str
     """What the line is called."""
     kind: str
-    """teacher, student, or the precision of a quantised file."""
+    """teacher, what ships (student or baseline), or the precision of a quantised file."""
     bins: list[Bin]
     """Before calibration: those that hold samples."""
     calibrated: list[Bin] = []
@@ -215,7 +215,11 @@ class Report(Document):
     benchmark: list[Timing] = []
     """Their timings."""
     shipped_seed: int | None = None
-    """The student's seed that is best on validation."""
+    """The seed that is best on validation, of the role that ships."""
+    shipped_role: Shipped = "student"
+    """What ships as the student: the taught one, or the baseline where that is better on validation."""
+    choice: Choice | None = None
+    """Why it is this one; null without a baseline."""
     help: Help | None = None
     """Null without a baseline."""
     slices: list[Slice] = []

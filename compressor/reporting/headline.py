@@ -11,6 +11,7 @@ import numpy as np
 
 from compressor.benchmarking.rows import combination
 from compressor.reporting.document import Help, Model, Report, Timing
+from compressor.runnote import Choice
 
 SHIPPED_NLL, SHIPPED_ECE = "NLL calibrated (raw)", "ECE calibrated (raw)"
 """Columns of what ships, at the calibration temperature; in brackets at temperature 1. See `shipped`."""
@@ -152,6 +153,24 @@ def help_line(report: Report) -> str | None:
         f"The teacher's help {worth} {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
         f"{seeds}, {report.dataset.test} samples). {verdicts[helped.verdict]}."
     )
+
+
+def choice_line(choice: Choice | None) -> str | None:
+    """One sentence where the teacher lost on validation: what ships, and both figures; else None."""
+    if choice is None:
+        return None
+    taught, alone = choice.student_top1, choice.baseline_top1
+    figures = f"on validation it is right on {100 * alone:.2f} %, the taught one on {100 * taught:.2f} %"
+    if taught == alone and choice.student_nll is not None and choice.baseline_nll is not None:
+        figures += f", with an NLL of {choice.baseline_nll:.4f} against {choice.student_nll:.4f}"
+    figures += f" (mean of {choice.seeds} seeds)" if choice.seeds > 1 else ""
+    if choice.role == "baseline":
+        return f"What ships is the student without a teacher: {figures}."
+    if taught < alone:
+        return (
+            f"The taught student ships because the recipe asks for it (ship: student), not the one without: {figures}."
+        )
+    return None
 
 
 def _one_training(helped: Help) -> str:

@@ -21,7 +21,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         chain=chain(report),
         headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
         remarks=[
-            t for t in (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report)) if t
+            t for t in (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), robustness.shift_line(report)) if t
         ],
         lost=robustness.slice_line(report),
         verdicts=report.verdicts,

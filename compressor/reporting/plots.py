@@ -100,7 +100,8 @@ class _Spot:
 
 
 def _spots(report: Report) -> list[_Spot]:
-    """Every file with accuracy and latency; the baseline takes the student's latency: its architecture is the same."""
+    """Every file with accuracy and latency; of student and baseline the one that does not ship takes the other's latency:
+    its architecture is the same."""
     timings: dict[str | None, Timed] = {}
     for row in report.benchmark:
         timings.setdefault(row.file, row)
@@ -111,11 +112,13 @@ def _spots(report: Report) -> list[_Spot]:
         return _Spot(label=label, top1=top1, error=error, p50_ms=row.p50_ms, interval=interval)
 
     timed = [entry for entry in report.exports if entry.file in timings]
-    found = [spot(_kind(e), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
+    ships, other = ("student", "baseline") if report.shipped_role == "student" else ("baseline", "student")
+    names = {"student": ships}
+    found = [spot(names.get(_kind(e), _kind(e)), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
     own = next((timings[e.file] for e in timed if e.role == "student" and e.precision == "fp32"), None)
-    tops = [m.top1 for m in report.models if m.role == "baseline" and m.top1 is not None]
+    tops = [m.top1 for m in report.models if m.role == other and m.top1 is not None]
     if own and tops:
-        found.append(spot("baseline", sum(tops) / len(tops), own))
+        found.append(spot(other, sum(tops) / len(tops), own))
     return found
 
 

@@ -79,6 +79,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     blocks.append(Table(headline.COLUMNS, headline.cells(headline.rows(found))))
     blocks.append("")
     for line in (
+        headline.choice_line(found.choice),
         *(entry.text for entry in found.verdicts),
         headline.help_line(found),
         robustness.slice_line(found),

@@ -30,7 +30,8 @@ def render(report: Report) -> str:
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry.text}**" for entry in report.verdicts]
-    remarks = (headline.measured_on(report), headline.help_line(report), robustness.shift_line(report))
+    remarks = (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
+               robustness.shift_line(report))  # fmt: skip
     parts += [line for line in remarks if line]
     parts += [f"**{line}**" for line in [robustness.slice_line(report)] if line]
     parts += [f"**Note.** {warning}" for warning in report.warnings]
@@ -198,9 +199,9 @@ def gained(paired: Gain | Against | None) -> str:
 
 
 def worst_classes(report: Report, count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and lines: per-class accuracy of every model on the classes where the student does worst."""
+    """Header and lines: per-class accuracy of every model on the classes where what ships does worst."""
     models = report.errors.models
-    student = next((m for m in models if m.role == "student"), models[-1])
+    student = next((m for m in models if m.role == report.shipped_role), models[-1])
     ranked = [i for _, i in sorted((value, i) for i, value in enumerate(student.per_class) if value is not None)]
     header = ("class", *(f"{m.role} {m.name}, seed {m.seed}" for m in models))
     lines = [(report.errors.classes[i], *(number(m.per_class[i], ".3f") for m in models)) for i in ranked[:count]]

@@ -34,7 +34,7 @@ from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
-from compressor.workflows.export import Results, export_run, ship
+from compressor.workflows.export import export_run
 from compressor.workflows.plan import (
     NEEDED,
     Plan,
@@ -43,6 +43,7 @@ from compressor.workflows.plan import (
     make_plan,
     run_name,
 )
+from compressor.workflows.ship import Results, ship
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ def carry_out(
     )
     try:
         results = train(planned, run, device, progress)
-        ship(planned, run, results)
+        ship(run, results, recipe.ship, progress)
         files = export_run(planned, run, results, progress)
         measured = document(
             files, recipe.benchmark, progress,
