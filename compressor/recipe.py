@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, ValidationError
 
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
@@ -22,9 +22,15 @@ from compressor.distillation.config import Override, StageConfig
 from compressor.errors import RecipeError, did_you_mean
 from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
+from compressor.options import lasting
 from compressor.quantization.config import ArtifactsConfig
 
 ROLES = ("teacher", "assistant", "student", "baseline")
+
+
+def _lasting(value: Any) -> str:
+    lasting(str(value))
+    return str(value)
 
 
 class Recipe(BaseModel):
@@ -39,6 +45,9 @@ class Recipe(BaseModel):
     a folder 1), and 1 without a baseline. From one seed the report can't tell whether the teacher helped."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
+    time: Annotated[str, BeforeValidator(_lasting)] | None = None
+    """What the whole run may take: `90s`, `10m`, `1h30m`. Measured steps turn it into epochs of every stage once, whatever
+    epochs the recipe gives; the resolved recipe has these epochs and no `time`, so that a repeated run repeats them."""
     data: DataConfig = DataConfig()
     """The data."""
     teacher: TeacherConfig = TeacherConfig()

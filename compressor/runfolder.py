@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from compressor.errors import UsageError, nearest
@@ -91,6 +94,20 @@ class RunFolder:
         written = read_json(self.note) if self.note.is_file() else {"schema_version": 1, "created": now()}
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds what the block takes to the phase's seconds in `run.json`, however it ends."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.took(phase, monotonic() - started)
+
+    def took(self, phase: str, seconds: float) -> None:
+        """A phase took so many seconds more."""
+        taken = self.read().taken
+        self.update(taken=taken | {phase: round(taken.get(phase, 0.0) + seconds, 3)})
 
     def stage_note(self, folder: Path) -> StageNote:
         """What a finished stage's card says. Raises CompressorError where it is damaged."""

@@ -55,6 +55,19 @@ class DatasetEntry(Document):
     """Of the samples and how they were split."""
 
 
+class Budget(Document):
+    """How the time that a run was given was divided, before anything was trained."""
+
+    time: str
+    """As it was given."""
+    seconds: float
+    """The same in seconds."""
+    planned: dict[str, float]
+    """Phase → seconds that it should take; `start` has been taken by then."""
+    epochs: dict[str, int]
+    """Role → epochs, of each seed; 0 where nothing is trained."""
+
+
 class RunNote(Document):
     """`run.json`: how a run was started and how it ended."""
 
@@ -84,6 +97,11 @@ class RunNote(Document):
     """UTC; null until it is done."""
     error: str | None = None
     """What it failed with, if it did."""
+    budget: Budget | None = None
+    """Null where the run was given no time."""
+    taken: dict[str, float] = {}
+    """Phase → seconds that it took, over all starts: start, teacher (its members with it), targets (a teacher's answers),
+    assistant, student, baseline, export, benchmark, shift, report."""
 
 
 Shipped = Literal["student", "baseline"]

@@ -55,6 +55,9 @@ def distill(
     shift: Annotated[
         bool | None, typer.Option("--shift/--no-shift", help="The report tells accuracy under damage, too.")
     ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -78,6 +81,8 @@ def distill(
 
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
 
+        compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
+
         compress distill --resume runs/NAME
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -86,6 +91,7 @@ def distill(
         "assistants": assistants, "baseline": baseline, "epochs": epochs, "batch_size": batch_size,
         "image_size": image_size, "limit": limit, "seed": seed, "views": views, "cache_limit": cache_limit,
         "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
+        "time": time,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -114,6 +114,8 @@ def build(run: RunFolder) -> Report:
             for stage in stages
             if (stage.folder / "metrics.jsonl").is_file()
         ],
+        budget=note.budget,
+        taken=note.taken,
         host=benchmark.host if benchmark else note.host,
         versions=note.versions,
     )

@@ -8,7 +8,7 @@ from compressor.benchmarking.document import ModelFacts, Timed, Verdict
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.runnote import Choice, DatasetEntry, Epoch, Host, Shipped
+from compressor.runnote import Budget, Choice, DatasetEntry, Epoch, Host, Shipped
 
 Helped = Literal["helped", "hurt", "no difference", "one training"]
 """`one training`: a single seed, from which nobody can tell. Older documents judged that, too."""
@@ -240,6 +240,10 @@ class Report(Document):
     """Whether each file is worth it."""
     curves: list[Curve] = []
     """Of what was trained in the run."""
+    budget: Budget | None = None
+    """How the time that the run was given was divided; null where it was given epochs."""
+    taken: dict[str, float] = {}
+    """Phase → seconds that it took, up to the report; empty in older runs."""
     host: Host | None = None
     """Where it was timed, or else trained."""
     versions: dict[str, str | None] | None = None

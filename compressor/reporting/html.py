@@ -21,7 +21,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         chain=chain(report),
         headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
         remarks=[
-            t for t in (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), robustness.shift_line(report)) if t
+            t for t in (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), headline.time_line(report), robustness.shift_line(report)) if t
         ],
         lost=robustness.slice_line(report),
         verdicts=report.verdicts,
@@ -34,6 +34,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
              tables.accuracy_lines(report.benchmark_models or {})),
             ("Worst classes", *tables.worst_classes(report)),
+            ("Time", tables.TIME_COLUMNS, tables.time_lines(report)),
             ("By group", *robustness.slice_table(report.slices)),
             *([("Under damage", *robustness.shift_table(report.shift))] if report.shift else []),
         ],

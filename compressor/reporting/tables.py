@@ -30,7 +30,7 @@ def render(report: Report) -> str:
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
     ]
     parts += [f"**{entry.text}**" for entry in report.verdicts]
-    remarks = (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
+    remarks = (headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), headline.time_line(report),
                robustness.shift_line(report))  # fmt: skip
     parts += [line for line in remarks if line]
     parts += [f"**{line}**" for line in [robustness.slice_line(report)] if line]
@@ -49,9 +49,29 @@ def render(report: Report) -> str:
         parts += ["## By group", grid(*robustness.slice_table(report.slices))]
     if report.shift:
         parts += ["## Under damage", grid(*robustness.shift_table(report.shift))]
+    if report.budget:
+        parts += ["## Time", grid(TIME_COLUMNS, time_lines(report))]
     versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
     parts += ["## How", f"    {report.run.command}", f"Versions: {versions}."]
     return "\n\n".join(parts) + "\n"
+
+
+TIME_COLUMNS = ("phase", "epochs", "planned", "taken")
+
+
+def time_lines(report: Report) -> list[tuple[str, ...]]:
+    """One line per phase of a run that was given a time; none without."""
+    budget, taken = report.budget, report.taken
+    if budget is None:
+        return []
+    epochs = {"teacher": budget.epochs.get("member", 0)} | budget.epochs
+    return [
+        (
+            phase, str(epochs.get(phase) or "–"),
+            *("–" if seconds is None else headline.lasted(seconds) for seconds in (budget.planned.get(phase), taken.get(phase))),
+        )
+        for phase in dict.fromkeys([*budget.planned, *taken])
+    ]  # fmt: skip
 
 
 MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", headline.SHIPPED_NLL, headline.SHIPPED_ECE, "temperature",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +33,7 @@ from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
 from compressor.workflows.export import export_run
@@ -93,6 +95,7 @@ def distill(
     progress: Progress | None = None,
     command: str | None = None,
     shift: bool | None = None,
+    time: str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -106,20 +109,23 @@ def distill(
         UsageError, RecipeError, DataError: something given is wrong; nothing was started.
         CompressorError: it failed while running; `resume` goes on with it.
     """
+    since = monotonic()
     require(*NEEDED)
     progress = progress or surroundings()
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, time=time,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
-    planned = make_plan(chosen, progress)
+    planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
     try:
-        found = carry_out(planned, run, progress, device=own, command=command or spelled("distill", given, settings))
+        found = carry_out(
+            planned, run, progress, device=own, command=command or spelled("distill", given, settings), since=since
+        )
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise
@@ -128,7 +134,13 @@ def distill(
 
 
 def carry_out(
-    planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None, command: str | None = None
+    planned: Plan,
+    run: RunFolder,
+    progress: Progress,
+    *,
+    device: Accelerator | None = None,
+    command: str | None = None,
+    since: float | None = None,
 ) -> Report:
     """Runs what is not finished yet of a plan and gives the report.
 
@@ -139,7 +151,7 @@ def carry_out(
     same_data(run, dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
-        run.update(command=command)  # a resume keeps the first one
+        run.update(command=command, budget=planned.budget)  # a resume keeps the first ones
     run.update(
         name=run.path.name,
         status="running",
@@ -150,19 +162,25 @@ def carry_out(
         host=host.fingerprint(),
         device=str(device.device),
     )
+    run.took("start", 0.0 if since is None else monotonic() - since)
     try:
         results = train(planned, run, device, progress)
-        ship(run, results, recipe.ship, progress)
-        files = export_run(planned, run, results, progress)
-        measured = document(
-            files, recipe.benchmark, progress,
-            seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
-        )  # fmt: skip
-        write_json(run.benchmark, measured)
+        with run.timed("export"):
+            ship(run, results, recipe.ship, progress)
+            files = export_run(planned, run, results, progress)
+        with run.timed("benchmark"):
+            measured = document(
+                files, recipe.benchmark, progress,
+                seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+            )  # fmt: skip
+            write_json(run.benchmark, measured)
         if recipe.evaluation.shift:
-            write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
+            with run.timed("shift"):
+                write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
-        return build.write(run, dataset)
+        with run.timed("report"):
+            found = build.write(run, dataset)
+        return found
     except KeyboardInterrupt:
         run.update(status="interrupted")
         raise
@@ -214,7 +232,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
                     kind = kind_of(planned.dataset.modality)
                     prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
                 own = replace(planned, dataset=prepared[sees.view_key])
-                result = _train_one(own, stage, first, seed, teacher, folder, device, progress)
+                result = _train_one(own, run, stage, first, seed, teacher, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
@@ -226,11 +244,11 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
 
 def _train_one(
     planned: Plan,
+    run: RunFolder,
     stage: Stage,
     first: Start,
     seed: int,
     teacher: Result | None,
-    folder: Path,
     device: Accelerator,
     progress: Progress,
 ) -> Result:
@@ -238,19 +256,21 @@ def _train_one(
     source = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
-        dataset, source = learning_from(planned, stage, first, teacher, device, progress)
-    return chain.run_stage(
-        first,
-        dataset,
-        stage.config,
-        role=stage.role,
-        epochs=stage.epochs,
-        seed=seed,
-        teacher=source,
-        folder=folder,
-        accelerator=device,
-        progress=progress,
-    )
+        with run.timed("targets"):
+            dataset, source = learning_from(planned, stage, first, teacher, device, progress)
+    with run.timed("teacher" if stage.role == "member" else stage.role):
+        return chain.run_stage(
+            first,
+            dataset,
+            stage.config,
+            role=stage.role,
+            epochs=stage.epochs,
+            seed=seed,
+            teacher=source,
+            folder=run.stage(stage.index, stage.role, stage.model, seed),
+            accelerator=device,
+            progress=progress,
+        )
 
 
 def learning_from(

@@ -21,6 +21,7 @@ from compressor.evaluation.shift import damages_of
 from compressor.models.family import resolve
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
+from compressor.runnote import Budget
 from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
@@ -48,6 +49,8 @@ class Plan:
     recipe: Recipe
     dataset: Dataset
     stages: tuple[Stage, ...]
+    budget: Budget | None = None
+    """How the time that was given was divided; None where the epochs were given."""
 
     def stage(self, role: str) -> Stage | None:
         """The first stage of a role."""
@@ -149,9 +152,8 @@ def _stages(
             passes = recipe.overrides.get(model, {}).get("epochs", passes)
         assert isinstance(passes, int)
         epochs: int = passes
-        if role == "baseline" and "unlabeled" in dataset.splits:  # it gets as many steps, not as many epochs
-            share = len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
-            epochs = max(1, round(epochs * share))
+        if role == "baseline":
+            epochs = max(1, round(epochs * baseline_share(dataset)))
         yield Stage(
             index=index,
             role=role,
@@ -161,6 +163,13 @@ def _stages(
             seeds=own,
             source=members[index].spelled if role == "member" else None,
         )
+
+
+def baseline_share(dataset: Dataset) -> float:
+    """A baseline's epochs for one of the student's: it gets as many steps, and does not see unlabelled samples."""
+    if "unlabeled" not in dataset.splits:
+        return 1.0
+    return len(dataset.with_unlabeled().splits["train"]) / len(dataset.splits["train"])
 
 
 def run_name(planned: Plan) -> str:
