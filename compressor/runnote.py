@@ -101,7 +101,7 @@ class RunNote(Document):
     """Null where the run was given no time."""
     taken: dict[str, float] = {}
     """Phase → seconds that it took, over all starts: start, teacher (its members with it), targets (a teacher's answers),
-    assistant, student, baseline, export, benchmark, shift, report."""
+    assistant, student, baseline, export, benchmark, shift; the report, which tells them, is not among them."""
 
 
 Shipped = Literal["student", "baseline"]

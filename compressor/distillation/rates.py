@@ -58,7 +58,8 @@ def rate(
         once += look * sizes["train"]
     if begin.training in ("none", "head"):
         return Rate(once=once)
-    few, source, view = dataset, teacher, 0.0
+    few, view = dataset, 0.0
+    source: Teacher | None = teacher
     if teacher is not None:
         few = dataset.only("train", dataset.splits["train"][: BATCHES * config.batch_size])
         source, view = _stored(teacher, begin, few, config, accelerator.device)

@@ -243,7 +243,7 @@ class Report(Document):
     budget: Budget | None = None
     """How the time that the run was given was divided; null where it was given epochs."""
     taken: dict[str, float] = {}
-    """Phase → seconds that it took, up to the report; empty in older runs."""
+    """Phase → seconds that it took; the report is not among them. Empty in older runs."""
     host: Host | None = None
     """Where it was timed, or else trained."""
     versions: dict[str, str | None] | None = None

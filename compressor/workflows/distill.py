@@ -178,9 +178,7 @@ def carry_out(
             with run.timed("shift"):
                 write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
-        with run.timed("report"):
-            found = build.write(run, dataset)
-        return found
+        return build.write(run, dataset)
     except KeyboardInterrupt:
         run.update(status="interrupted")
         raise

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from compressor.distillation import chain, targets
+from compressor.distillation.accelerator import accelerator
 from compressor.distillation.config import StageConfig
 from compressor.distillation.rates import Rate
 from compressor.errors import RecipeError, UsageError
@@ -85,6 +86,7 @@ def test_a_time_is_written_with_its_units(text: str) -> None:
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages of which two epochs fill 1500 s, however slow the machine is, and no export."""
+
     def rate(begin: Any, *_: Any, teacher: Any, **__: Any) -> Rate:
         return Rate(epoch=200.0, view=10.0 if teacher else 0.0)
 
@@ -93,7 +95,18 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
 
 
-STREET = ["distill", "--teacher", "test_resnet", "--student", "test_efficientnet", *TINY, "--set", "stage.epochs=5"]
+STREET = [
+    "distill",
+    "--teacher",
+    "test_resnet",
+    "--student",
+    "test_efficientnet",
+    *TINY,
+    "--set",
+    "stage.epochs=5",
+    "--set",
+    "data.limit=64",
+]
 
 
 @pytest.mark.usefixtures("rates")
@@ -142,7 +155,7 @@ def test_the_divided_plan_is_the_one_that_its_recipe_makes() -> None:
     asked = load(None, {"teacher.model": "test_resnet", "student.model": "test_efficientnet", "data.limit": 160,
                         "time": "1500s", "overrides": {"student": {"epochs": 60, "batch_size": 16}}})  # fmt: skip
     planned = planning.make_plan(asked, Silent())
-    divided = budget.divide(planned, asked, pipeline.accelerator("cpu"), Silent(), since=monotonic())
+    divided = budget.divide(planned, asked, accelerator("cpu"), Silent(), since=monotonic())
     again = planning.make_plan(load(divided.recipe), Silent())
     assert again.stages == divided.stages
     assert again.recipe == divided.recipe
