@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
 
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
@@ -26,11 +26,6 @@ from compressor.options import lasting
 from compressor.quantization.config import ArtifactsConfig
 
 ROLES = ("teacher", "assistant", "student", "baseline")
-
-
-def _lasting(value: Any) -> str:
-    lasting(str(value))
-    return str(value)
 
 
 class Recipe(BaseModel):
@@ -45,7 +40,7 @@ class Recipe(BaseModel):
     a folder 1), and 1 without a baseline. From one seed the report can't tell whether the teacher helped."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
-    time: Annotated[str, BeforeValidator(_lasting)] | None = None
+    time: str | None = None
     """What the whole run may take: `90s`, `10m`, `1h30m`. Measured steps turn it into epochs of every stage once, whatever
     epochs the recipe gives; the resolved recipe has these epochs and no `time`, so that a repeated run repeats them."""
     data: DataConfig = DataConfig()
@@ -71,6 +66,13 @@ class Recipe(BaseModel):
     """What is measured."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What the report tells beyond test as it is."""
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _with_units(cls, value: Any) -> str | None:
+        if value is not None:
+            lasting(str(value))
+        return None if value is None else str(value)
 
     def stage_for(self, role: str, model: str) -> StageConfig:
         """The stage's configuration for a role and a model; a baseline trains like the student."""
