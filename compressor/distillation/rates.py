@@ -23,7 +23,7 @@ from compressor.progress import Silent
 
 STEPS, SECONDS = 6, 1.5
 """A step is the median of at least so many, over at least so long."""
-BATCHES = 4
+BATCHES = 2
 """Batches of which a teacher's answers are stored, to see how long that takes."""
 
 

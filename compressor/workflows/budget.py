@@ -7,11 +7,13 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from compressor.benchmarking.measure import default_providers
+from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.distillation.rates import Rate, rate
 from compressor.distillation.room import no_room_for_targets
@@ -101,14 +103,18 @@ def measured(planned: Plan, device: Accelerator, progress: Progress, *, keep: bo
     assert planned.recipe.threads != "auto"
     torch.set_num_threads(planned.recipe.threads)
     found: list[Cost] = []
+    ready: dict[Any, Dataset] = {}
+    sees = None
     with progress.bar("measuring steps", len(planned.stages)) as bar:
         for one in walk(planned, device.device):
             bar.advance(note=one.stage.model)
             stage, data = one.stage, one.data
-            if keep:
+            if one.teacher or sees is None or stage.role != "baseline":  # which sees what the student does
                 sees = one.teacher.preprocessing if one.teacher else one.first.preprocessing
-                ready = kind_of(data.modality).prepared(planned.dataset, sees, progress)
-                data = ready.with_unlabeled() if one.teacher else ready
+            if keep:
+                if sees.view_key not in ready:
+                    ready[sees.view_key] = kind_of(data.modality).prepared(planned.dataset, sees, progress)
+                data = ready[sees.view_key].with_unlabeled() if one.teacher else ready[sees.view_key]
             own = rate(one.first, data, stage.config, seed=stage.seeds[0], teacher=one.teacher, accelerator=device)
             share = baseline_share(planned.dataset) if stage.role == "baseline" else 1.0
             found.append(Cost(stage=stage, rate=own, share=share))
