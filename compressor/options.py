@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +65,19 @@ def within(option: str, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
         raise UsageError(f"--{option} {shortened(value)}: give a whole number ({low:,} to {high:,})")
     return value
+
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def lasting(text: str) -> float:
+    """Seconds of `90s`, `10m`, `1h30m`. Raises ValueError, which says how it is written."""
+    found = _DURATION.fullmatch(text.replace(" ", "").lower())
+    hours, minutes, seconds = (float(part or 0) for part in (found.groups() if found else ("", "", "")))
+    total = 3600 * hours + 60 * minutes + seconds
+    if not 0 < total <= 1e7:
+        raise ValueError("write how long with its units, such as 90s, 10m or 1h30m")
+    return total
 
 
 def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] | None:

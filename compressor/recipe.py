@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from compressor import bounded_yaml
 from compressor.benchmarking.config import BenchmarkConfig
@@ -22,6 +22,7 @@ from compressor.distillation.config import Guidance, Override, StageConfig
 from compressor.errors import RecipeError, did_you_mean
 from compressor.evaluation.config import EvaluationConfig
 from compressor.models.config import StudentConfig, TeacherConfig
+from compressor.options import lasting
 from compressor.quantization.config import ArtifactsConfig
 from compressor.section import SEED, Section, choices, field_at, section_of, shortened, span, wanted
 from compressor.text import as_bytes
@@ -42,6 +43,9 @@ class Recipe(Section):
     a folder 1), and 1 without a baseline. From one seed the report can't tell whether the teacher helped."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """torch's threads on the CPU; `auto`: the cores that affinity and cgroup leave us, or OMP_NUM_THREADS."""
+    time: str | None = None
+    """What the whole run may take: `90s`, `10m`, `1h30m`. Measured steps turn it into epochs of every stage once, whatever
+    epochs the recipe gives; the resolved recipe has these epochs and no `time`, so that a repeated run repeats them."""
     data: DataConfig = DataConfig()
     """The data."""
     teacher: TeacherConfig = TeacherConfig()
@@ -59,6 +63,9 @@ class Recipe(Section):
     time; `off`: the default is taken."""
     baseline: bool = True
     """Trains the student without a teacher too, to measure what the teacher's help is worth."""
+    ship: Literal["better", "student"] = "better"
+    """What ships of the taught student and the baseline: the one that is better on validation, or the taught one whatever
+    validation says."""
     stage: StageConfig = StageConfig()
     """Every stage's defaults."""
     overrides: dict[str, Override] = Field(default={}, max_length=64)
@@ -69,6 +76,13 @@ class Recipe(Section):
     """What is measured."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What the report tells beyond test as it is."""
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _with_units(cls, value: Any) -> str | None:
+        if value is not None:
+            lasting(str(value))
+        return None if value is None else str(value)
 
     def stage_for(self, role: str, model: str) -> StageConfig:
         """The stage's configuration for a role and a model; a baseline trains like the student."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from compressor.errors import CompressorError, UsageError, nearest
 from compressor.files import checked, finite, inside, read_document, write_json
-from compressor.runnote import RunNote, StageNote
+from compressor.runnote import Choice, RunNote, StageNote
 from compressor.text import redacted
 
 RUNS = Path("runs")
@@ -104,14 +107,33 @@ class RunFolder:
         note = checked(written | finite(values), RunNote, self.note)
         write_json(self.note, note.model_dump(mode="json", exclude_unset=True))
 
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds what the block takes to the phase's seconds in `run.json`, however it ends."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.took(phase, monotonic() - started)
+
+    def took(self, phase: str, seconds: float) -> None:
+        """A phase took so many seconds more."""
+        taken = self.read().taken if self.note.is_file() else {}
+        self.update(taken=taken | {phase: round(taken.get(phase, 0.0) + seconds, 3)})
+
     def stage_note(self, folder: Path) -> StageNote:
         """What a finished stage's card says. Raises CompressorError where it is damaged."""
         return read_document(folder / "model.json", StageNote)
 
     def shipped_seed(self) -> int | None:
-        """The student's seed that ships; None before one was chosen."""
+        """The seed that ships; None before one was chosen."""
         card = self.student.with_suffix(".json")
         return read_document(card, StageNote).seed if card.is_file() else None
+
+    def choice(self) -> Choice | None:
+        """Which of student and baseline ships, and why; None before or without a choice: then it is the student."""
+        card = self.student.with_suffix(".json")
+        return read_document(card, StageNote).choice if card.is_file() else None
 
     def of_role(self, role: str) -> Path | None:
         """A role's stage folder, of the seed that ships where the role has it, else the first; None without one."""
@@ -125,8 +147,9 @@ class RunFolder:
         return self.of_role("teacher")
 
     def shipped(self) -> Path | None:
-        """The stage folder of the student that ships (the first seed's, before one was chosen); None without one."""
-        return self.of_role("student")
+        """The stage folder of what ships (the first student's, before one was chosen); None without one."""
+        choice = self.choice()
+        return self.of_role(choice.role if choice else "student")
 
 
 def now() -> str:

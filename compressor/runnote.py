@@ -73,6 +73,19 @@ class DatasetEntry(Document):
     """What else has to be said of the data."""
 
 
+class Budget(Document):
+    """How the time that a run was given was divided, before anything was trained."""
+
+    time: str
+    """As it was given."""
+    seconds: float
+    """The same in seconds."""
+    planned: dict[str, float]
+    """Phase → seconds that it should take; `start` has been taken by then."""
+    epochs: dict[str, int]
+    """Role → epochs, of each seed; 0 where nothing is trained."""
+
+
 class RunNote(Document):
     """`run.json`: how a run was started and how it ended."""
 
@@ -102,6 +115,31 @@ class RunNote(Document):
     """UTC; null until it is done."""
     error: str | None = None
     """What it failed with, if it did."""
+    budget: Budget | None = None
+    """Null where the run was given no time."""
+    taken: dict[str, float] = {}
+    """Phase → seconds that it took, over all starts: start, teacher (its members with it), targets (a teacher's answers),
+    assistant, student, baseline, export, benchmark, shift; the report, which tells them, is not among them."""
+
+
+Shipped = Literal["student", "baseline"]
+
+
+class Choice(Document):
+    """Which of student and baseline ships, chosen on validation over the seeds that both have."""
+
+    role: Shipped
+    """The one that ships under the student's name."""
+    seeds: int
+    """Over how many."""
+    student_top1: float
+    """Of the student, a fraction, mean over the seeds."""
+    baseline_top1: float
+    """Of the baseline, likewise."""
+    student_nll: float | None = None
+    """Of the student's calibrated probabilities, nats; decides between equal accuracies."""
+    baseline_nll: float | None = None
+    """Of the baseline's, likewise."""
 
 
 class ArchitectureNote(Document):
@@ -136,6 +174,8 @@ class StageNote(Document):
     """In training."""
     validation: dict[str, float | None] | None = None
     """`top1`, `top5`, `nll`, `ece` on validation."""
+    choice: Choice | None = None
+    """Of what ships (`student.json`): why it is this one; null without a baseline."""
 
 
 class Epoch(Document):

@@ -73,13 +73,16 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One finished run of the whole street on the digits, with tiny models. Read only."""
+    """One finished run of the whole street on the digits, with tiny models. Read only.
+
+    The taught student ships, whichever is better after two epochs: what ships is told from the baseline in `test_ship.py`.
+    """
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         plain_exporter(patch)
         result = compress("distill", "--teacher", "test_resnet", "--student", "mobilenetv3_small_050",
-                          "--name", "tiny", "--quiet", *TINY)  # fmt: skip
+                          "--name", "tiny", "--quiet", "--set", "ship=student", *TINY)  # fmt: skip
     assert result.exit_code == 0, result.output
     return home / "runs" / "tiny"
 

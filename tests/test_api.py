@@ -59,12 +59,12 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress",
-    "distill": f"{STREET} name resume progress command shift strict_data",
+    "distill": f"{STREET} name resume progress command shift pilot strict_data time",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress shift strict_data",
+    "plan": f"{STREET} resume progress shift pilot strict_data time",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",

@@ -64,6 +64,9 @@ def distill(
     strict_data: Annotated[
         bool | None, typer.Option("--strict-data/--no-strict-data", help="Repeats in two splits are an error.")
     ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -89,6 +92,8 @@ def distill(
 
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
 
+        compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
+
         compress distill --resume runs/NAME
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -99,6 +104,7 @@ def distill(
         "seeds": seeds, "device": device, "settings": settings, "resume": resume, "shift": shift,
         "pilot": pilot,
         "strict_data": strict_data,
+        "time": time,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

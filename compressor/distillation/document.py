@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compressor.document import Document
-from compressor.runnote import Unused
+from compressor.runnote import Budget, Unused
 
 
 class EstimatedData(Document):
@@ -75,6 +75,8 @@ class Estimate(Document):
     """Images in the decoded store, which other runs share."""
     notes: list[str] = []
     """What is too large to be stored, and what happens instead."""
+    budget: Budget | None = None
+    """How the time that was given is divided; null where the epochs were given."""
 
 
 class Tried(Document):

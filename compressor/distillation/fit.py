@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -204,22 +205,32 @@ def _prepare(
     return run, loader, order
 
 
-def estimate_seconds(
-    model: nn.Module, dataset: Dataset, job: Job, accelerator: Accelerator, *, steps: int = 4
-) -> float:
-    """Seconds that `fit` would take, from `steps` real ones after a first; moves the model's weights."""
+def step_seconds(
+    model: nn.Module, dataset: Dataset, job: Job, accelerator: Accelerator, *, steps: int = 4, least: float = 0.0
+) -> tuple[float, int]:
+    """Seconds of a step (the median of `steps` real ones and of `least` seconds after a first), and steps an epoch.
+
+    Moves the model's weights.
+    """
     run, loader, order = _prepare(model, dataset, job, accelerator)
     run.student.train()
-    times = []
+    times: list[float] = []
     mark = time.monotonic()
-    for position, batch in enumerate(itertools.islice(loader, steps + 1)):
+    for position, batch in enumerate(itertools.chain.from_iterable(itertools.repeat(loader))):
         float(_step(run, batch, position, progress=0.0)["loss"])  # waits for the device
         times.append(time.monotonic() - mark)
         mark = time.monotonic()
-    step = min(times[1:] or times)
+        if position >= steps and sum(times[1:]) >= least:
+            break
+    return statistics.median(times[1:]), len(order)
+
+
+def estimate_seconds(model: nn.Module, dataset: Dataset, job: Job, accelerator: Accelerator) -> float:
+    """Seconds that `fit` would take, from a few real steps; moves the model's weights."""
+    step, steps = step_seconds(model, dataset, job, accelerator)
     # A sample that is only looked at costs a third of one that is trained on.
-    validation = len(dataset.splits["validation"]) / order.batch_size * step / 3
-    return job.epochs * (len(order) * step + validation)
+    validation = len(dataset.splits["validation"]) / len(dataset.splits["train"]) * steps * step / 3
+    return job.epochs * (steps * step + validation)
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

@@ -16,6 +16,7 @@ from compressor.modalities import DEFAULT, FIRST_FAMILY
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family
 from compressor.models.weights import build, read_state
+from compressor.runnote import Choice
 
 WEIGHTS, CARD = "weights.safetensors", "model.json"
 
@@ -53,6 +54,8 @@ class Card(BaseModel):
     """`top1`, `top5`, `nll`, `ece` on validation."""
     top1: float | None = None
     """Test accuracy, a fraction; read once, for the report."""
+    choice: Choice | None = None
+    """Of what ships: why it is this one."""
 
     @field_validator("architecture", mode="before")
     @classmethod

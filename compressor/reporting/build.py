@@ -89,6 +89,7 @@ def build(run: RunFolder) -> Report:
     classes = note.dataset.classes
     teacher = next((stage for stage in stages if stage.note.role == "teacher"), None)
     benchmark = read_document(run.benchmark, Benchmark) if run.benchmark.is_file() else None
+    choice = run.choice()
     report = Report(
         run=RunEntry(**note.model_dump(include=set(RunEntry.model_fields))),
         dataset=note.dataset,
@@ -97,6 +98,8 @@ def build(run: RunFolder) -> Report:
         int8=read_document(run.int8, Int8) if run.int8.is_file() else None,
         benchmark=[_timing(row) for row in benchmark.rows] if benchmark else [],
         shipped_seed=run.shipped_seed(),
+        shipped_role=choice.role if choice else "student",
+        choice=choice,
         help=_help(stages),
         slices=robustness.slices_of(run, [_answers(stage) for stage in stages]),
         shift=robustness.shift_of(run),
@@ -112,6 +115,8 @@ def build(run: RunFolder) -> Report:
             for stage in stages
             if (stage.folder / "metrics.jsonl").is_file()
         ],
+        budget=note.budget,
+        taken=note.taken,
         host=benchmark.host if benchmark else note.host,
         versions=note.versions,
     )
@@ -236,7 +241,7 @@ def _warnings(report: Report) -> list[str]:
     if report.help and report.help.verdict == "hurt":
         found.append(
             f"The teacher hurt: {100 * report.help.top1_gain_mean:+.1f} points against the same student "
-            "without it. Try another objective (docs/objectives.md), or ship the baseline."
+            "without it. Try another objective (docs/objectives.md)."
         )
     for model in report.models:
         if model.role in ("teacher", "member") and model.weights == "scratch":

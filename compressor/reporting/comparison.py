@@ -44,7 +44,7 @@ def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
 
 def _entry(run: RunFolder, report: Report, against_first: Gain | None = None) -> ComparedRun:
     rows = headline.rows(report)
-    student = next((r for r in rows if r.label == "student"), None)
+    student = next((r for r in rows if r.label == report.shipped_role), None)
     shipped = next((r for r in rows if r.label == "exported" and r.model == "student.onnx"), student)
     teacher = next((r for r in rows if r.label == "teacher"), None)
     return ComparedRun(

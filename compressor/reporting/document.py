@@ -9,7 +9,7 @@ from compressor.distillation.document import Pilot
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.runnote import DatasetEntry, Epoch, Host
+from compressor.runnote import Budget, Choice, DatasetEntry, Epoch, Host, Shipped
 
 Helped = Literal["helped", "hurt", "no difference", "one training"]
 """`one training`: a single seed, from which nobody can tell. Older documents judged that, too."""
@@ -130,7 +130,7 @@ class Reliability(Document):
     label: str
     """What the line is called."""
     kind: str
-    """teacher, student, or the precision of a quantised file."""
+    """teacher, what ships (student or baseline), or the precision of a quantised file."""
     bins: list[Bin]
     """Before calibration: those that hold samples."""
     calibrated: list[Bin] = []
@@ -216,7 +216,11 @@ class Report(Document):
     benchmark: list[Timing] = []
     """Their timings."""
     shipped_seed: int | None = None
-    """The student's seed that is best on validation."""
+    """The seed that is best on validation, of the role that ships."""
+    shipped_role: Shipped = "student"
+    """What ships as the student: the taught one, or the baseline where that is better on validation."""
+    choice: Choice | None = None
+    """Why it is this one; null without a baseline."""
     help: Help | None = None
     """Null without a baseline."""
     slices: list[Slice] = []
@@ -239,6 +243,10 @@ class Report(Document):
     """Whether each file is worth it."""
     curves: list[Curve] = []
     """Of what was trained in the run."""
+    budget: Budget | None = None
+    """How the time that the run was given was divided; null where it was given epochs."""
+    taken: dict[str, float] = {}
+    """Phase → seconds that it took; the report is not among them. Empty in older runs."""
     host: Host | None = None
     """Where it was timed, or else trained."""
     versions: dict[str, str | None] | None = None

@@ -11,6 +11,7 @@ import numpy as np
 
 from compressor.benchmarking.rows import combination
 from compressor.reporting.document import Help, Model, Report, Timing
+from compressor.runnote import Budget, Choice
 
 SHIPPED_NLL, SHIPPED_ECE = "NLL calibrated (raw)", "ECE calibrated (raw)"
 """Columns of what ships, at the calibration temperature; in brackets at temperature 1. See `shipped`."""
@@ -152,6 +153,57 @@ def help_line(report: Report) -> str | None:
         f"The teacher's help {worth} {gain:+.1f} points of test accuracy (95 % interval {low:+.1f} … {high:+.1f}; "
         f"{seeds}, {report.dataset.test} samples). {verdicts[helped.verdict]}."
     )
+
+
+def choice_line(choice: Choice | None) -> str | None:
+    """One sentence where the teacher lost on validation: what ships, and both figures; else None."""
+    if choice is None:
+        return None
+    taught, alone = choice.student_top1, choice.baseline_top1
+    figures = f"on validation it is right on {100 * alone:.2f} %, the taught one on {100 * taught:.2f} %"
+    if taught == alone and choice.student_nll is not None and choice.baseline_nll is not None:
+        figures += f", with an NLL of {choice.baseline_nll:.4f} against {choice.student_nll:.4f}"
+    figures += f" (mean of {choice.seeds} seeds)" if choice.seeds > 1 else ""
+    if choice.role == "baseline":
+        return f"What ships is the student without a teacher: {figures}."
+    if taught < alone:
+        return (
+            f"The taught student ships because the recipe asks for it (ship: student), not the one without: {figures}."
+        )
+    return None
+
+
+def lasted(seconds: float) -> str:
+    """`45 s`, `12.3 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def budget_line(budget: Budget) -> str:
+    """One sentence: how the time that was given is divided."""
+
+    def part(phase: str) -> str:
+        epochs = (
+            budget.epochs.get("member") or budget.epochs.get(phase) if phase == "teacher" else budget.epochs.get(phase)
+        )
+        return f"{phase} {lasted(budget.planned[phase])}" + (f" ({epochs} epochs)" if epochs else "")
+
+    return f"Of {budget.time}: {', '.join(part(phase) for phase in budget.planned)}."
+
+
+def time_line(report: Report) -> str | None:
+    """One sentence: what the run took beside what it was given, and where it was longer; None where no time was given."""
+    budget, taken = report.budget, report.taken
+    if budget is None or not taken:
+        return None
+    spent = sum(taken.values())
+    late = {p: taken[p] - budget.planned.get(p, 0.0) for p in taken}
+    worst = max(late, key=lambda phase: late[phase])
+    text = f"Given {budget.time}, the run took {lasted(spent)} ({100 * spent / budget.seconds:.0f} %)"
+    if late[worst] > 0.05 * budget.seconds:
+        text += f"; {worst} took {lasted(taken[worst])} instead of {lasted(budget.planned.get(worst, 0.0))}"
+    return f"{text}. What a run takes over its time is told, not made up for."
 
 
 def _one_training(helped: Help) -> str:

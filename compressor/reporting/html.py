@@ -24,7 +24,8 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         remarks=[
             text
             for text in (
-                headline.measured_on(report), headline.help_line(report), pilot.line(report), robustness.shift_line(report)
+                headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), pilot.line(report),
+                headline.time_line(report), robustness.shift_line(report),
             )
             if text
         ],
@@ -40,6 +41,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
              tables.accuracy_lines(report.benchmark_models or {})),
             ("Worst classes", *tables.worst_classes(report)),
+            ("Time", tables.TIME_COLUMNS, tables.time_lines(report)),
             ("By group", *robustness.slice_table(report.slices)),
             *([("Under damage", *robustness.shift_table(report.shift))] if report.shift else []),
         ],

@@ -21,7 +21,8 @@ WORST, COLUMNS = 5, 7
 def reliability(run: RunFolder) -> list[Reliability]:
     """The reliability diagrams (test, calibrated as they ship and raw) of teacher, student and the student's quantised files."""
     found, temperature = [], None
-    for kind, folder in (("teacher", run.teacher()), ("student", run.shipped())):
+    choice = run.choice()
+    for kind, folder in (("teacher", run.teacher()), (choice.role if choice else "student", run.shipped())):
         if folder is not None:
             note = run.stage_note(folder)
             temperature = note.temperature  # lastly the student's, which is also that of older files made from it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Plot:
 
 def plots(report: Report) -> list[Plot]:
     """All plots that this report has figures for."""
-    drawn = [curves(report), pareto(report), latencies(report), reliability(report), confusion(report)]
+    drawn = [curves(report), minutes(report), pareto(report), latencies(report), reliability(report), confusion(report)]
     return [entry for entry in drawn if entry is not None]
 
 
@@ -59,6 +60,36 @@ def curves(report: Report) -> Plot | None:
     drawing = svg.plot("curves", "Validation accuracy per epoch", series, x, y)
     return Plot(name="curves", title="Learning curves", remark="Accuracy on validation after each epoch.",
                 drawing=drawing, keys=_keys(series))  # fmt: skip
+
+
+def minutes(report: Report) -> Plot | None:
+    """Validation accuracy against minutes of training; the student's also from when its teachers began to be trained."""
+    trained = [c for c in report.curves if c.epochs]
+    if not trained:
+        return None
+    before = sum(report.taken.get(phase, 0.0) for phase in ("teacher", "targets", "assistant")) / 60
+    series, lines = [], {}
+    for c in trained:
+        spent = itertools.accumulate(e.seconds / 60 for e in c.epochs)
+        points = [(m, e.validation_top1) for m, e in zip(spent, c.epochs, strict=True) if e.validation_top1 is not None]
+        lines[c.role, c.seed] = points
+        series.append(
+            Series(label=f"{c.role} {c.name}", points=points, color=_color(c.role), dash=DASHES.get(c.role, ""))
+        )
+    first = next((key for key in lines if key[0] == "student"), None)
+    remark = "Accuracy on validation against minutes in training steps, each model and seed from its own start."
+    if first and before > 0:
+        later = [(m + before, top1) for m, top1 in lines[first]]
+        label = "student, with its teachers' time"
+        series.append(Series(label=label, points=later, color=COLORS["student"], dash="2 4"))
+        remark += f" Dotted: the student after the {before:.1f} min that its teachers and their answers took first."
+    values = [point for s in series for point in s.points]
+    if not values:
+        return None
+    x = svg.Axis(label="minutes of training", low=0, high=1.04 * max(m for m, _ in values))
+    y = svg.around([top1 for _, top1 in values], "top-1 on validation", floor=0.0)
+    return Plot(name="minutes", title="Accuracy against minutes", remark=remark, keys=list(dict.fromkeys(_keys(series))),
+                drawing=svg.plot("minutes", "Validation accuracy against minutes of training", series, x, y))  # fmt: skip
 
 
 def pareto(report: Report) -> Plot | None:
@@ -100,7 +131,8 @@ class _Spot:
 
 
 def _spots(report: Report) -> list[_Spot]:
-    """Every file with accuracy and latency; the baseline takes the student's latency: its architecture is the same."""
+    """Every file with accuracy and latency; of student and baseline the one that does not ship takes the other's latency:
+    its architecture is the same."""
     timings: dict[str | None, Timed] = {}
     for row in report.benchmark:
         timings.setdefault(row.file, row)
@@ -111,11 +143,13 @@ def _spots(report: Report) -> list[_Spot]:
         return _Spot(label=label, top1=top1, error=error, p50_ms=row.p50_ms, interval=interval)
 
     timed = [entry for entry in report.exports if entry.file in timings]
-    found = [spot(_kind(e), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
+    ships, other = ("student", "baseline") if report.shipped_role == "student" else ("baseline", "student")
+    names = {"student": ships}
+    found = [spot(names.get(_kind(e), _kind(e)), e.top1, timings[e.file]) for e in timed if e.top1 is not None]
     own = next((timings[e.file] for e in timed if e.role == "student" and e.precision == "fp32"), None)
-    tops = [m.top1 for m in report.models if m.role == "baseline" and m.top1 is not None]
+    tops = [m.top1 for m in report.models if m.role == other and m.top1 is not None]
     if own and tops:
-        found.append(spot("baseline", sum(tops) / len(tops), own))
+        found.append(spot(other, sum(tops) / len(tops), own))
     return found
 
 

@@ -82,9 +82,11 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     blocks.append(Table(headline.COLUMNS, headline.cells(headline.rows(found))))
     blocks.append("")
     for line in (
+        headline.choice_line(found.choice),
         *(entry.text for entry in found.verdicts),
         headline.help_line(found),
         pilot.line(found),
+        headline.time_line(found),
         robustness.slice_line(found),
         robustness.shift_line(found),
         headline.measured_on(found),
@@ -140,6 +142,7 @@ def plan(estimate: Estimate) -> list[Block]:
             f"Stores, shared with other runs: {estimate.targets_mb:.0f} MB of teachers' answers, "
             f"{estimate.decoded_mb:.0f} MB of decoded images."
         )
+    blocks += [headline.budget_line(estimate.budget)] if estimate.budget else []
     blocks += [f"Note: {note}" for note in estimate.notes]
     return blocks
 

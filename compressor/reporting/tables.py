@@ -33,7 +33,8 @@ def render(report: Report) -> str:
     ]
     parts += [f"**{markdown(entry.text)}**" for entry in report.verdicts]
     remarks = (
-        headline.measured_on(report), headline.help_line(report), pilot.line(report), robustness.shift_line(report)
+        headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), pilot.line(report),
+                headline.time_line(report), robustness.shift_line(report),
     )  # fmt: skip
     parts += [markdown(line) for line in remarks if line]
     parts += [f"**{markdown(line)}**" for line in [robustness.slice_line(report)] if line]
@@ -54,9 +55,29 @@ def render(report: Report) -> str:
         parts += ["## By group", grid(*robustness.slice_table(report.slices))]
     if report.shift:
         parts += ["## Under damage", grid(*robustness.shift_table(report.shift))]
+    if report.budget:
+        parts += ["## Time", grid(TIME_COLUMNS, time_lines(report))]
     versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
     parts += ["## How", f"    {text.line(report.run.command)}", f"Versions: {markdown(versions)}."]
     return "\n\n".join(parts) + "\n"
+
+
+TIME_COLUMNS = ("phase", "epochs", "planned", "taken")
+
+
+def time_lines(report: Report) -> list[tuple[str, ...]]:
+    """One line per phase of a run that was given a time; none without."""
+    budget, taken = report.budget, report.taken
+    if budget is None:
+        return []
+    epochs = {"teacher": budget.epochs.get("member", 0)} | budget.epochs
+    return [
+        (
+            phase, str(epochs.get(phase) or "–"),
+            *("–" if seconds is None else headline.lasted(seconds) for seconds in (budget.planned.get(phase), taken.get(phase))),
+        )
+        for phase in dict.fromkeys([*budget.planned, *taken])
+    ]  # fmt: skip
 
 
 MODEL_COLUMNS = ("role", "model", "seed", "top-1", "top-5", headline.SHIPPED_NLL, headline.SHIPPED_ECE, "temperature",
@@ -204,9 +225,9 @@ def gained(paired: Gain | Against | None) -> str:
 
 
 def worst_classes(report: Report, count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and lines: per-class accuracy of every model on the classes where the student does worst."""
+    """Header and lines: per-class accuracy of every model on the classes where what ships does worst."""
     models = report.errors.models
-    student = next((m for m in models if m.role == "student"), models[-1])
+    student = next((m for m in models if m.role == report.shipped_role), models[-1])
     ranked = [i for _, i in sorted((value, i) for i, value in enumerate(student.per_class) if value is not None)]
     header = ("class", *(f"{m.role} {m.name}, seed {m.seed}" for m in models))
     lines = [(report.errors.classes[i], *(number(m.per_class[i], ".3f") for m in models)) for i in ranked[:count]]

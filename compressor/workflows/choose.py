@@ -36,6 +36,10 @@ def choose(
         RecipeError: see `recipe.load`.
     """
     if resume is None:
+        if "time" in given and "stage.epochs" in given:
+            raise UsageError("--time decides the epochs, so --epochs can't be given beside it; leave one of them out")
+        if "stage.epochs" in given:
+            given = given | {"time": None}  # what is given now overrules the recipe's file
         return load_recipe(recipe if isinstance(recipe, Recipe) else find_recipe(recipe), given, settings), None
     if given or settings or recipe is not None:
         names = ", ".join([*given, *(settings or []), *(["recipe"] if recipe is not None else [])])

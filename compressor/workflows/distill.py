@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from accelerate import Accelerator
 
@@ -26,15 +27,17 @@ from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
-from compressor.workflows.export import export_run, ship
+from compressor.workflows.export import export_run
 from compressor.workflows.plan import (
     NEEDED,
     Plan,
     make_plan,
     run_name,
 )
+from compressor.workflows.ship import ship
 from compressor.workflows.train import train
 
 
@@ -87,6 +90,7 @@ def distill(
     shift: bool | None = None,
     pilot: float | str | None = None,
     strict_data: bool | None = None,
+    time: str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
 
@@ -100,20 +104,23 @@ def distill(
         UsageError, RecipeError, DataError: something given is wrong; nothing was started.
         CompressorError: it failed while running; `resume` goes on with it.
     """
+    since = monotonic()
     require(*NEEDED)
     progress = progress or surroundings()
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
-    planned = make_plan(chosen, progress)
+    planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
     try:
-        found = carry_out(planned, run, progress, device=own, command=command or spelled("distill", given, settings))
+        found = carry_out(
+            planned, run, progress, device=own, command=command or spelled("distill", given, settings), since=since
+        )
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise
@@ -122,7 +129,13 @@ def distill(
 
 
 def carry_out(
-    planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator | None = None, command: str | None = None
+    planned: Plan,
+    run: RunFolder,
+    progress: Progress,
+    *,
+    device: Accelerator | None = None,
+    command: str | None = None,
+    since: float | None = None,
 ) -> Report:
     """Runs what is not finished yet of a plan and gives the report.
 
@@ -134,7 +147,7 @@ def carry_out(
     same_data(run, dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, recipe.to_yaml())
-        run.update(command=command)  # a resume keeps the first one
+        run.update(command=command, budget=planned.budget)  # a resume keeps the first ones
     run.update(
         name=run.path.name,
         status="running",
@@ -145,17 +158,21 @@ def carry_out(
         host=host.fingerprint(),
         device=str(device.device),
     )
+    run.took("start", 0.0 if since is None else monotonic() - since)
     try:
         planned, results = train(planned, run, device, progress)
-        ship(planned, run, results)
-        files = export_run(planned, run, results, progress)
-        measured = document(
-            files, recipe.benchmark, progress,
-            seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
-        )  # fmt: skip
-        write_json(run.benchmark, measured)
+        with run.timed("export"):
+            ship(run, results, recipe.ship, progress)
+            files = export_run(planned, run, results, progress)
+        with run.timed("benchmark"):
+            measured = document(
+                files, recipe.benchmark, progress,
+                seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+            )  # fmt: skip
+            write_json(run.benchmark, measured)
         if recipe.evaluation.shift:
-            write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
+            with run.timed("shift"):
+                write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from accelerate import Accelerator
 
@@ -12,13 +13,11 @@ from compressor.benchmarking.child import peak_rss_mb
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
-from compressor.distillation import chain, mixture
+from compressor.distillation import chain
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.acquire import Start
 from compressor.distillation.document import Estimate, EstimatedData, EstimatedStage
 from compressor.distillation.room import no_room_for_images, no_room_for_targets, target_bytes
-from compressor.distillation.sources import TableTeacher, frozen
-from compressor.distillation.teacher import FrozenTeacher
 from compressor.models import cost
 from compressor.models.family import family_of
 from compressor.objectives.objective import active, needs, without_teacher
@@ -29,8 +28,10 @@ from compressor.recipe import Recipe
 from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.seeds import leaves_no_trace
+from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
-from compressor.workflows.plan import NEEDED, Plan, Stage, begin, make_plan
+from compressor.workflows.plan import NEEDED, Plan, Stage, make_plan
+from compressor.workflows.walk import walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,42 +70,37 @@ def plan(
     shift: bool | None = None,
     pilot: float | str | None = None,
     strict_data: bool | None = None,
+    time: str | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
     Raises:
         UsageError, RecipeError, DataError: as `distill`.
     """
+    since = monotonic()
     require(*NEEDED)
     progress = progress or surroundings()
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)
-    return PlanResult(document=estimate(make_plan(chosen, progress), own, progress))
+    planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since, keep=False)
+    return PlanResult(document=estimate(planned, own, progress))
 
 
 def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate:
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
-    teacher: FrozenTeacher | None = None
-    members: list[Start] = []
     seen_by, stored = None, 0
     notes: list[str] = []
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
-        for stage in planned.stages:
+        for one in walk(planned, device.device):
+            stage, first, own, data = one.stage, one.first, one.teacher, one.data
             bar.advance(note=stage.model)
-            if stage.role == "teacher" and members:
-                first = mixture.planned(members)
-            else:
-                first = begin(planned, stage, stage.seeds[0], device.device)
-            members += [first] if stage.role == "member" else []
-            own = teacher if stage.role in ("assistant", "student") else None
             seconds = 0.0
-            data = planned.dataset.with_unlabeled() if own else planned.dataset
             needed = target_bytes(first, own, data, stage.config, epochs=stage.epochs) if own else 0
             if note := no_room_for_targets(stage.role, needed, stage.config, epochs=stage.epochs):
                 notes.append(note)
@@ -117,9 +113,6 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
             taught = own is not None
             stages.append(_estimated(stage, first, seconds, taught=taught, stored=bool(needed) and not note))
             if stage.role in ("teacher", "assistant"):
-                teacher = frozen(first.model, first.preprocessing)
-                if isinstance(teacher, TableTeacher):
-                    teacher.of(planned.dataset)
                 seen_by = seen_by or first.preprocessing
             shown = first.preprocessing.shown
     decoded = kind_of(planned.dataset.modality).prepared_bytes(planned.dataset, seen_by)
@@ -135,6 +128,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
         targets_mb=stored / 1e6,
         decoded_mb=decoded / 1e6,
         notes=notes,
+        budget=planned.budget,
     )
 
 

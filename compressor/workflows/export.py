@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from compressor.data.kind import kind_of
 from compressor.display import surroundings
 from compressor.distillation import acquire, chain, targets
 from compressor.distillation.accelerator import accelerator
-from compressor.distillation.chain import Result
 from compressor.errors import CompressorError, UsageError
 from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import predict_artifact, saved_at
@@ -29,7 +27,6 @@ from compressor.exporting import export as exporting
 from compressor.files import read_document, read_documents, write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
-from compressor.models.seen import SEEN
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -45,33 +42,7 @@ from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
-
-Results = dict[tuple[str, int], list[Result]]
-"""(role, seed) → the results of that role's stages, in the chain's order."""
-
-
-def best_seed(results: Results) -> int:
-    """The student seed with the best validation accuracy (then NLL); test is not looked at."""
-    students = {seed: found[0].card for (role, seed), found in results.items() if role == "student"}
-
-    def rank(seed: int) -> tuple[float, float]:
-        seen = students[seed].validation or {}
-        return -seen.get("top1", 0.0), seen.get("nll", 0.0)
-
-    return min(students, key=rank)
-
-
-def ship(planned: Plan, run: RunFolder, results: Results) -> None:
-    """`student.safetensors` and `student.json`: the seed that is best on validation."""
-    stage = planned.stage("student")
-    assert stage is not None
-    seed = best_seed(results)
-    folder = run.stage(stage.index, stage.role, stage.model, seed)
-    shutil.copyfile(folder / checkpoint.WEIGHTS, run.student)
-    if (folder / SEEN).is_file():
-        shutil.copyfile(folder / SEEN, run.path / SEEN)
-    card: Card = results["student", seed][0].card
-    write_json(run.student.with_suffix(".json"), card.model_dump(mode="json"))
+from compressor.workflows.ship import Results
 
 
 def validation_inputs(dataset: Dataset, card: Card, count: int) -> Inputs:
@@ -86,27 +57,26 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     An int8 file that the ladder refuses is a notice: hours of training must not end here.
     """
     recipe, dataset = planned.recipe, planned.dataset
-    seed = best_seed(results)
-    student = results["student", seed][0]
     stage = planned.stage("teacher")
     assert stage is not None
     teacher = results["teacher", stage.seeds[0]][0]
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
-    wanted = [(student, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
-    wanted += [(teacher, teacher_file, "fp32")] if timed else []
+    wanted = [(run.path, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
+    wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
-    for result, path, precision in wanted:
+    for source, path, precision in wanted:
+        model, card = checkpoint.load(source)
         try:
             entry = export_one(
-                result.model(), result.card, path, precision=precision, config=recipe.export, dataset=dataset,
+                model, card, path, precision=precision, config=recipe.export, dataset=dataset,
                 run=run, recipe=recipe.fingerprint, progress=progress,
                 fp32=files.get(run.artifact("fp32").name) if precision == "int8" else None,
             )  # fmt: skip
         except CompressorError as error:
-            if result is student and precision != "int8":
+            if source == run.path and precision != "int8":
                 raise
-            what = "no int8 file was made" if result is student else "the teacher was not exported, so it is not timed"
+            what = "no int8 file was made" if source == run.path else "the teacher was not exported, so it is not timed"
             progress.say(f"{what}: {error}")
             continue
         if entry.file is not None:

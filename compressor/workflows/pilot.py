@@ -256,7 +256,15 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
     if result is None:
         first = begin(trying.planned, stage, stage.seeds[0], trying.device.device)
         result = train_one(
-            trying.planned, stage, first, stage.seeds[0], trying.earlier, folder, trying.device, trying.progress
+            trying.planned,
+            trying.run,
+            stage,
+            first,
+            stage.seeds[0],
+            trying.earlier,
+            folder,
+            trying.device,
+            trying.progress,
         )
     earlier, cost = [*trying.earlier, result], 0.0
     for guidance in ("last", "all"):

@@ -26,6 +26,7 @@ from compressor.objectives.objective import needs
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe
 from compressor.runfolder import RunFolder
+from compressor.runnote import Budget
 from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
 
 WAYS = ("auto", "pretrained", "scratch")
@@ -56,6 +57,8 @@ class Plan:
     recipe: Recipe
     dataset: Dataset
     stages: tuple[Stage, ...]
+    budget: Budget | None = None
+    """How the time that was given was divided; None where the epochs were given."""
 
     def stage(self, role: str) -> Stage | None:
         """The first stage of a role."""
@@ -200,7 +203,7 @@ def _stages(recipe: Recipe, dataset: Dataset, teachers: Sequence[tuple[str, str,
         assert isinstance(passes, int)
         epochs: int = passes
         if role == "baseline":
-            epochs = baseline_epochs(config, dataset.with_unlabeled(), dataset)
+            epochs = baseline_epochs(epochs, dataset)
         yield Stage(
             index=index,
             role=role,
@@ -212,10 +215,16 @@ def _stages(recipe: Recipe, dataset: Dataset, teachers: Sequence[tuple[str, str,
         )
 
 
-def baseline_epochs(config: StageConfig, taught: Dataset, dataset: Dataset) -> int:
-    """Epochs that give the baseline as many steps as a student that learns from `taught`."""
-    assert isinstance(config.epochs, int)
-    return max(1, round(config.epochs * len(taught.splits["train"]) / len(dataset.splits["train"])))
+def baseline_share(dataset: Dataset, taught: Dataset | None = None) -> float:
+    """A baseline's epochs for one of a student's that learns from `taught`: as many steps; it sees no unlabelled samples."""
+    if "unlabeled" not in dataset.splits:
+        return 1.0
+    return len((taught or dataset.with_unlabeled()).splits["train"]) / len(dataset.splits["train"])
+
+
+def baseline_epochs(epochs: int, dataset: Dataset, taught: Dataset | None = None) -> int:
+    """Epochs that give a baseline as many steps."""
+    return max(1, round(epochs * baseline_share(dataset, taught)))
 
 
 def run_name(planned: Plan) -> str:

@@ -20,6 +20,7 @@ from compressor.workflows.plan import Plan, Stage, baseline_epochs, settled
 
 def train_one(
     planned: Plan,
+    run: RunFolder,
     stage: Stage,
     first: Start,
     seed: int,
@@ -31,7 +32,8 @@ def train_one(
     """A stage of the chain, trained; an assistant that was trained before, in whatever run, is taken from there."""
     dataset, source, name = planned.dataset, None, None
     if stage.role in ("assistant", "student"):
-        dataset, source = learning_from(planned, stage, first, earlier, device, progress)
+        with run.timed("targets"):
+            dataset, source = learning_from(planned, stage, first, earlier, device, progress)
     if stage.role == "assistant":
         recipe = planned.recipe
         name = assistants.key(
@@ -41,18 +43,19 @@ def train_one(
         if (found := assistants.find(name, folder)) is not None:
             progress.say(f"assistant {stage.model}: trained before, and taken from the cache")
             return found
-    result = chain.run_stage(
-        first,
-        dataset,
-        stage.config,
-        role=stage.role,
-        epochs=stage.epochs,
-        seed=seed,
-        teacher=source,
-        folder=folder,
-        accelerator=device,
-        progress=progress,
-    )
+    with run.timed("teacher" if stage.role == "member" else stage.role):
+        result = chain.run_stage(
+            first,
+            dataset,
+            stage.config,
+            role=stage.role,
+            epochs=stage.epochs,
+            seed=seed,
+            teacher=source,
+            folder=folder,
+            accelerator=device,
+            progress=progress,
+        )
     if name is not None:
         assistants.keep(
             name, result, f"{stage.model} for {dataset.name}, taught by {earlier[-1].card.architecture.name}"
@@ -67,7 +70,8 @@ def as_long_as_taught(planned: Plan, stage: Stage, teacher: Result, device: Acce
         return stage
     frozen = teacher.as_teacher(calibrate=recipe.teacher.calibrate)
     chosen = chain.confident(frozen, dataset, recipe.data.unlabeled_confidence, device.device)
-    return replace(stage, epochs=baseline_epochs(stage.config, dataset.with_unlabeled(chosen), dataset))
+    assert isinstance(stage.config.epochs, int)
+    return replace(stage, epochs=baseline_epochs(stage.config.epochs, dataset, dataset.with_unlabeled(chosen)))
 
 
 def learning_from(

@@ -14,8 +14,8 @@ from compressor.distillation.chain import Result
 from compressor.progress import Progress
 from compressor.runfolder import RunFolder
 from compressor.workflows import pilot
-from compressor.workflows.export import Results
 from compressor.workflows.plan import Plan, begin
+from compressor.workflows.ship import Results
 from compressor.workflows.teaching import as_long_as_taught, decide_precision, introduction, train_one
 
 
@@ -52,7 +52,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
                 own = replace(planned, dataset=prepared[sees.view_key])
                 if stage.role == "baseline" and earlier:
                     stage = as_long_as_taught(own, stage, earlier[-1], device)
-                result = train_one(own, stage, first, seed, earlier, folder, device, progress)
+                result = train_one(own, run, stage, first, seed, earlier, folder, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)

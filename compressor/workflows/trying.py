@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from accelerate import Accelerator
 
@@ -41,27 +42,26 @@ class Trying:
         seed = self.stage.seeds[0]
         folder = self.run.path / "pilot" / f"{slug(arm.name)}-{epochs}"
         if (found := trials.ended(folder)) is None:
-            config = self.stage.config.model_copy(
-                update={
-                    "objective": arm.objective,
-                    "warmup_epochs": self.stage.config.warmup_epochs * epochs / self.stage.epochs,
-                }
-            )
-            stage = replace(self.stage, config=config, epochs=epochs)
-            recipe = self.planned.recipe.model_copy(update={"guidance": arm.guidance})
-            planned = replace(self.planned, recipe=recipe)
-            first = begin(planned, stage, seed, self.device.device)
-            dataset, teacher = planned.dataset, None
-            if arm.taught:
-                own = earlier or self.earlier
-                dataset, teacher = learning_from(planned, stage, first, own, self.device, self.progress)
-            found = trials.run(
-                first, dataset, config, label=f"pilot: {arm.name}", epochs=epochs, seed=seed, teacher=teacher,
-                folder=folder, accelerator=self.device, progress=self.progress,
-            )  # fmt: skip
+            with self.run.timed("pilot"):
+                found = self._trained(arm, epochs, seed, folder, earlier or self.earlier)
         self.progress.say(f"pilot: {arm.name} · {epochs} epoch(s) · validation {found.top1:.3f}")
         self.outcomes[arm.name, epochs] = found
         return found
+
+    def _trained(self, arm: Arm, epochs: int, seed: int, folder: Path, earlier: Sequence[Result]) -> Outcome:
+        warmup = self.stage.config.warmup_epochs * epochs / self.stage.epochs
+        config = self.stage.config.model_copy(update={"objective": arm.objective, "warmup_epochs": warmup})
+        stage = replace(self.stage, config=config, epochs=epochs)
+        recipe = self.planned.recipe.model_copy(update={"guidance": arm.guidance})
+        planned = replace(self.planned, recipe=recipe)
+        first = begin(planned, stage, seed, self.device.device)
+        dataset, teacher = planned.dataset, None
+        if arm.taught:
+            dataset, teacher = learning_from(planned, stage, first, earlier, self.device, self.progress)
+        return trials.run(
+            first, dataset, config, label=f"pilot: {arm.name}", epochs=epochs, seed=seed, teacher=teacher,
+            folder=folder, accelerator=self.device, progress=self.progress,
+        )  # fmt: skip
 
     def ahead(self, one: str, other: str, epochs: int) -> dict[str, float] | None:
         """How much more often `one` is right than `other` after the same epochs; None where one was not tried.

@@ -22,7 +22,7 @@ from compressor.runfolder import RunFolder
 from tests.conftest import compress
 from tests.reporting import chromium
 
-PLOTS = ["curves", "pareto", "latencies", "reliability", "confusion"]
+PLOTS = ["curves", "minutes", "pareto", "latencies", "reliability", "confusion"]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,24 @@ def test_every_plot_is_drawn_and_is_well_formed(report: dict[str, Any]) -> None:
         for mark in root.iter("circle"):
             assert 0 <= float(mark.get("cx", "-1")) <= x
             assert 0 <= float(mark.get("cy", "-1")) <= y
+
+
+def test_the_students_minutes_are_drawn_once_more_with_its_teachers_time_before_them(report: dict[str, Any]) -> None:
+    def drawn(taken: dict[str, float]) -> plots.Plot:
+        found = plots.minutes(load(copy.deepcopy(report) | {"taken": taken}))
+        assert found is not None
+        return found
+
+    def starts(plot: plots.Plot) -> list[float]:
+        paths = [p for p in ElementTree.fromstring(plot.drawing).iter("path") if p.get("class") == "line"]
+        return [float(p.get("d", "M0 0")[1:].split()[0]) for p in paths]
+
+    alone, after = drawn({}), drawn({"teacher": 120.0, "targets": 60.0, "export": 600.0})
+    assert len(starts(after)) == len(starts(alone)) + 1
+    assert starts(after)[-1] > 300, "three minutes, where the training itself took seconds"
+    assert max(starts(after)[:-1]) < 100
+    assert "after the 3.0 min that its teachers" in after.remark
+    assert [label for label, _, _ in after.keys][-1] == "student, with its teachers' time"
 
 
 def test_nothing_measured_draws_no_plot(report: dict[str, Any]) -> None:
