@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
 from compressor.distillation import probe, state, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
+from compressor.distillation.fit import estimate_seconds, fit
+from compressor.distillation.job import Job, Teacher
 from compressor.distillation.sources import GIVEN_FAMILIES, TableTeacher, frozen
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError
@@ -85,18 +89,29 @@ def run_stage(
     folder: Path,
     accelerator: Accelerator,
     progress: Progress,
+    settle: Callable[[int], None] | None = None,
 ) -> Result:
     """Trains what has to be trained, measures it, and leaves a checkpoint in `folder`.
 
-    Without a teacher the objective is the hard labels alone.
+    Without a teacher the objective is the hard labels alone. A training that has a save goes on as it was begun.
+    `settle` is told the micro-batch that memory had room for, where it ran out.
+
+    Raises:
+        CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
     model, trained = begin.model, None
     label = f"{role} {begin.architecture.name}"
-    if begin.training != "none" and epochs > 0:
-        begin = _with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
+    known = state.begun(folder / "state")
+    if known is not None:
+        begin = replace(begin, **known["start"])
+    elif begin.training != "none" and epochs > 0:
+        begin = _with_head(begin, dataset, config, label=label, device=accelerator.device, progress=progress)
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
-        job = replace(job, stones=_stones(folder, epochs) if role in STONED else {})
+        stones = _stones(folder, epochs) if role in STONED else {}
+        job = replace(job, stones=stones, begun=_begun(begin, dataset, teacher), settle=settle)
+        if known is not None:
+            _check_unchanged(known, job.begun, label)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -131,6 +146,43 @@ def run_stage(
     return Result(card=card, validation=validation, folder=folder)
 
 
+SETTLED = ("origin", "training", "fresh_head", "trusted")
+"""What of a `Start` was found out by trying: a resume does not try again, when the hub may be there or gone."""
+
+
+def _begun(begin: Start, dataset: Dataset, teacher: Teacher | None) -> dict[str, Any]:
+    """What a training's saves say of how it was begun."""
+    return {
+        "start": {name: getattr(begin, name) for name in SETTLED},
+        "views": json.loads(json.dumps(kind_of(dataset.modality).views_depend_on(dataset))),  # as it will be read back
+        "taught": taught(teacher),
+    }
+
+
+def taught(teacher: Teacher | None) -> str | None:
+    """How a teacher answers: `stored`, `live`, or None without one."""
+    return None if teacher is None else "live" if isinstance(teacher, FrozenTeacher) else "stored"
+
+
+def _check_unchanged(known: dict[str, Any], now: Mapping[str, Any], label: str) -> None:
+    """Refuses to go on with other views, or with rounded answers of the teacher instead of exact ones."""
+    if known["views"] != now["views"]:
+        raise CompressorError(
+            f"{label}: its views were made from {known['views']} and would now be made from {now['views']}.\n"
+            "If the decoded store has no room any more, make room: data.decoded_limit, compress cache rm, the disk."
+        )
+    if known["taught"] != now["taught"]:
+        raise CompressorError(
+            f"{label}: it began with a teacher that was {known['taught']} and is now {now['taught']}.\n"
+            "If the target store has no room any more, make room: stage.targets.cache_limit, compress cache rm, the disk."
+        )
+
+
+def begun(folder: Path) -> dict[str, Any] | None:
+    """How the training in a stage's `folder` was begun; None where it was not, or is finished."""
+    return state.begun(folder / "state")
+
+
 def _on_training(begin: Start, dataset: Dataset, device: torch.device) -> Predictions:
     """What a model says about as many training samples as there are for validation."""
     some = dataset.only("train", dataset.spread("train", len(dataset.splits["validation"]), "calibration"))
@@ -153,14 +205,13 @@ def _with_head(
     begin: Start,
     dataset: Dataset,
     config: StageConfig,
-    folder: Path,
     *,
     label: str,
     device: torch.device,
     progress: Progress,
 ) -> Start:
-    """Trained weights with a head fitted before they move; as it was where none is wanted or the training goes on."""
-    if not (begin.fresh_head or begin.training == "head") or (folder / "state").is_dir():
+    """Trained weights with a head fitted before they move; as it was where none is wanted."""
+    if not (begin.fresh_head or begin.training == "head"):
         return begin
     moves = begin.training != "head"
     batches = moves and config.optimizer.statistics == "batch"

@@ -18,7 +18,7 @@ from compressor.distillation import chain
 from compressor.distillation.accelerator import accelerator
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
-from compressor.distillation.fit import Teacher
+from compressor.distillation.job import Teacher
 from compressor.errors import UsageError
 from compressor.files import write_json, write_text
 from compressor.options import Settings, options, spelled
