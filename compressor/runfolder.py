@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import UsageError, nearest
-from compressor.files import checked, finite, read_document, read_json, write_json
+from compressor import lock
+from compressor.errors import CompressorError, UsageError, nearest
+from compressor.files import checked, finite, read_document, read_json, sweep, write_json
 from compressor.runnote import RunNote, StageNote
 
 RUNS = Path("runs")
@@ -82,6 +86,13 @@ class RunFolder:
         """The models under damage, where it was asked for."""
         return self.path / "shift.json"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from writing in the run meanwhile. Raises HeldError, which says who does."""
+        with lock.held(self.path, f"run '{self.path}'"):
+            sweep(self.path)
+            yield
+
     def read(self) -> RunNote:
         """`run.json`. Raises CompressorError where it is missing or damaged."""
         return read_document(self.note, RunNote)
@@ -151,6 +162,23 @@ def open_run(path: str | Path) -> RunFolder:
     what = "holds no run.json" if path.exists() else "does not exist"
     hint = f"Did you mean runs/{close[0]}?" if close else "`compress distill` makes a run."
     raise UsageError(f"run '{path}' {what}. {hint}")
+
+
+AUTO = "auto"
+"""Instead of a run: the newest that is not finished."""
+
+
+def newest_unfinished(statuses: Sequence[str], parent: Path = RUNS) -> RunFolder:
+    """The run with one of these `statuses` that was created last and that no process works on. Raises UsageError."""
+    found: list[tuple[str, Path]] = []
+    for path in parent.glob("*/run.json"):
+        with contextlib.suppress(CompressorError):  # a damaged note is no reason not to find another run
+            note = read_document(path, RunNote)
+            if note.status in statuses and lock.holder(path.parent) is None:
+                found.append((note.created, path.parent))
+    if not found:
+        raise UsageError(f"no run in {parent.resolve()} waits to be continued; name one: --resume runs/NAME")
+    return RunFolder(max(found)[1])
 
 
 def newest(parent: Path = RUNS) -> RunFolder:

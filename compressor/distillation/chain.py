@@ -99,9 +99,9 @@ def run_stage(
     Raises:
         CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
+    known = state.begun(folder / "state")
     model, trained = begin.model, None
     label = f"{role} {begin.architecture.name}"
-    known = state.begun(folder / "state")
     if known is not None:
         begin = replace(begin, **known["start"])
     elif begin.training != "none" and epochs > 0:
@@ -109,9 +109,7 @@ def run_stage(
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
         stones = _stones(folder, epochs) if role in STONED else {}
-        job = replace(job, stones=stones, begun=_begun(begin, dataset, teacher), settle=settle)
-        if known is not None:
-            _check_unchanged(known, job.begun, label)
+        job = replace(job, stones=stones, begun=_begun(begin, dataset, teacher, known, label), settle=settle)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -139,6 +137,11 @@ def run_stage(
         validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
         top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
     )
+    return _finish(folder, model, card, validation, test)
+
+
+def _finish(folder: Path, model: nn.Module, card: Card, validation: Predictions, test: Predictions) -> Result:
+    """Leaves a stage's files, the card last; then the saves have served."""
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
     checkpoint.save(folder, model, card)
@@ -150,13 +153,26 @@ SETTLED = ("origin", "training", "fresh_head", "trusted")
 """What of a `Start` was found out by trying: a resume does not try again, when the hub may be there or gone."""
 
 
-def _begun(begin: Start, dataset: Dataset, teacher: Teacher | None) -> dict[str, Any]:
-    """What a training's saves say of how it was begun."""
-    return {
+def _begun(
+    begin: Start, dataset: Dataset, teacher: Teacher | None, known: dict[str, Any] | None, label: str
+) -> dict[str, Any]:
+    """What a training's saves say of how it was begun.
+
+    Raises:
+        CompressorError: one that is `known` was begun with other views, or with exact answers instead of rounded ones.
+    """
+    now = {
         "start": {name: getattr(begin, name) for name in SETTLED},
         "views": json.loads(json.dumps(kind_of(dataset.modality).views_depend_on(dataset))),  # as it will be read back
         "taught": taught(teacher),
     }
+    for key, what, store in (("views", "views", "data.decoded_limit"), ("taught", "teacher", "targets.cache_limit")):
+        if known is not None and known[key] != now[key]:
+            raise CompressorError(
+                f"{label}: the {what} it began with ({known[key]}) can't be had any more (now: {now[key]}).\n"
+                f"Where a store has no room, make some: {store} in the recipe, compress cache rm, or on the disk."
+            )
+    return now
 
 
 def taught(teacher: Teacher | None) -> str | None:
@@ -164,18 +180,9 @@ def taught(teacher: Teacher | None) -> str | None:
     return None if teacher is None else "live" if isinstance(teacher, FrozenTeacher) else "stored"
 
 
-def _check_unchanged(known: dict[str, Any], now: Mapping[str, Any], label: str) -> None:
-    """Refuses to go on with other views, or with rounded answers of the teacher instead of exact ones."""
-    if known["views"] != now["views"]:
-        raise CompressorError(
-            f"{label}: its views were made from {known['views']} and would now be made from {now['views']}.\n"
-            "If the decoded store has no room any more, make room: data.decoded_limit, compress cache rm, the disk."
-        )
-    if known["taught"] != now["taught"]:
-        raise CompressorError(
-            f"{label}: it began with a teacher that was {known['taught']} and is now {now['taught']}.\n"
-            "If the target store has no room any more, make room: stage.targets.cache_limit, compress cache rm, the disk."
-        )
+def unstored(config: StageConfig) -> StageConfig:
+    """The same with the teacher live."""
+    return config.model_copy(update={"targets": config.targets.model_copy(update={"store": False})})
 
 
 def begun(folder: Path) -> dict[str, Any] | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,12 +23,12 @@ from compressor.distillation.accelerator import accelerator
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
 from compressor.distillation.job import Teacher
-from compressor.errors import UsageError
+from compressor.errors import CompressorError, UsageError
 from compressor.files import write_json, write_text
 from compressor.options import Settings, options, spelled
 from compressor.packages import require, versions
 from compressor.progress import Progress
-from compressor.recipe import Recipe
+from compressor.recipe import Recipe, merge
 from compressor.reporting import build, screen
 from compressor.reporting.document import Report
 from compressor.reporting.screen import Block, Shown
@@ -132,8 +136,15 @@ def carry_out(
     """Runs what is not finished yet of a plan and gives the report.
 
     `run.json` says afterwards how it ended: done, interrupted or failed.
+
+    Raises:
+        HeldError: another process works on this run.
     """
-    device = device or accelerator()
+    with run.held():
+        return _carry_out(planned, run, progress, device=device or accelerator(), command=command)
+
+
+def _carry_out(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator, command: str | None) -> Report:
     dataset, recipe = planned.dataset, planned.recipe
     same_data(run, dataset)
     if not run.recipe.is_file():
@@ -142,6 +153,7 @@ def carry_out(
     run.update(
         name=run.path.name,
         status="running",
+        error=None,
         recipe=recipe.fingerprint,
         dataset=dataset_entry(dataset),
         seeds=list(planned.stages[-1].seeds),
@@ -162,11 +174,15 @@ def carry_out(
             write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
-    except KeyboardInterrupt:
-        run.update(status="interrupted")
-        raise
     except BaseException as error:
-        run.update(status="failed", error=str(error))
+        stopped = isinstance(error, KeyboardInterrupt)
+        with contextlib.suppress(OSError):  # a full disk has no room for this either, and is the news
+            run.update(status="interrupted" if stopped else "failed", error=None if stopped else str(error))
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CompressorError(
+                f"the disk of {run.path} is full ({shutil.disk_usage(run.path).free / 1e6:.1f} MB are free): make room, "
+                f"then compress distill --resume {run.path}"
+            ) from error
         raise
 
 
@@ -199,21 +215,27 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
     for index in range(len(planned.stages)):
         if teacher is not None:
             planned = decide_precision(planned, run, teacher, device, progress)
-        stage = planned.stages[index]
-        for seed in stage.seeds:
+        for seed in planned.stages[index].seeds:
+            stage = planned.stages[index]  # what one seed settles holds for the next
             folder = run.stage(stage.index, stage.role, stage.model, seed)
             result = chain.finished(folder)
             if result is None:
                 members = results.get(("member", seed), [])
-                first = begin(planned, stage, seed, device.device, members)
+                known = chain.begun(folder)
+                # Weights that are trained already come from the save: nothing is fetched for them, or tried again.
+                init = "scratch" if known else None
+                first = begin(planned, stage, seed, device.device, members, init=init)
                 if first.notice:
                     progress.say(first.notice)
+                if stage.role == "student" and not known and planned.recipe.student.init == "auto":
+                    planned = settle(planned, run, {"student": {"init": first.origin}})
                 sees = teacher.card.preprocessing if teacher else first.preprocessing
                 if sees.view_key not in prepared:  # opening a store reads all of it to check it: once is enough
                     kind = kind_of(planned.dataset.modality)
                     prepared[sees.view_key] = kind.prepared(planned.dataset, sees, progress)
+                    planned = settle(planned, run, {"data": kind.settled(prepared[sees.view_key])})
                 own = replace(planned, dataset=prepared[sees.view_key])
-                result = _train_one(own, stage, first, seed, teacher, folder, device, progress)
+                result, planned = _train_one(own, stage, first, seed, teacher, folder, run, device, progress)
             else:
                 progress.say(f"{stage.role} {result.card.architecture.name} · seed {seed}: already finished")
             results.setdefault((stage.role, seed), []).append(result)
@@ -230,15 +252,25 @@ def _train_one(
     seed: int,
     teacher: Result | None,
     folder: Path,
+    run: RunFolder,
     device: Accelerator,
     progress: Progress,
-) -> Result:
-    dataset = planned.dataset
+) -> tuple[Result, Plan]:
+    """A stage's result, and the plan with what was settled on the way."""
+    whole, dataset = planned, planned.dataset
     source = None
     if stage.role in ("assistant", "student"):
         assert teacher is not None
+        if (chain.begun(folder) or {}).get("taught") == "live":  # there may be room for a store by now: it rounds
+            stage = replace(stage, config=chain.unstored(stage.config))
         dataset, source = learning_from(planned, stage, first, teacher, device, progress)
-    return chain.run_stage(
+
+    def in_parts(micro_batch: int) -> None:
+        nonlocal whole
+        own = whole.recipe.overrides.get(stage.model, {}) | {"micro_batch": micro_batch}
+        whole = settle(whole, run, {"overrides": whole.recipe.overrides | {stage.model: own}})
+
+    result = chain.run_stage(
         first,
         dataset,
         stage.config,
@@ -249,7 +281,9 @@ def _train_one(
         folder=folder,
         accelerator=device,
         progress=progress,
+        settle=in_parts,
     )
+    return result, whole
 
 
 def learning_from(
@@ -276,8 +310,14 @@ def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Acc
         return planned
     chosen = chain.fastest_precision(teacher, planned.dataset, recipe.stage, device.device)
     progress.say(f"the teacher answers in {chosen}")
-    settled = recipe.stage.targets.model_copy(update={"precision": chosen})
-    recipe = recipe.model_copy(update={"stage": recipe.stage.model_copy(update={"targets": settled})})
+    return settle(planned, run, {"stage": {"targets": {"precision": chosen}}})
+
+
+def settle(planned: Plan, run: RunFolder, changes: dict[str, Any]) -> Plan:
+    """The plan with what was found out by trying, which is written into the run's recipe: a resume does not try again."""
+    recipe = planned.recipe.model_validate(merge(planned.recipe.model_dump(), changes))
+    if recipe == planned.recipe:
+        return planned
     write_text(run.recipe, recipe.to_yaml())
     run.update(recipe=recipe.fingerprint)
     stages = tuple(replace(s, config=recipe.stage_for(s.role, s.model)) for s in planned.stages)

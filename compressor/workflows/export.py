@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -308,16 +309,17 @@ def export(
         raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
     entries: list[ArtifactEntry] = []
     files: dict[str, Path] = {}
-    for own in ordered(config.precisions):
-        file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)
-        entry = export_one(
-            model, card, file, precision=own, config=config, dataset=dataset, run=run,
-            recipe=recipe.fingerprint if recipe else None, progress=progress, fp32=files.get("fp32"),
-        )  # fmt: skip
-        entries.append(entry)
-        files |= {own: file} if entry.file else {}
-    if run is not None and run.stages():
-        build.write(run)
+    with run.held() if run else contextlib.nullcontext():
+        for own in ordered(config.precisions):
+            file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)
+            entry = export_one(
+                model, card, file, precision=own, config=config, dataset=dataset, run=run,
+                recipe=recipe.fingerprint if recipe else None, progress=progress, fp32=files.get("fp32"),
+            )  # fmt: skip
+            entries.append(entry)
+            files |= {own: file} if entry.file else {}
+        if run is not None and run.stages():
+            build.write(run)
     return ExportResult(files=files, document=entries)
 
 

@@ -171,15 +171,23 @@ def run_name(planned: Plan) -> str:
     return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
 
 
-def begin(planned: Plan, stage: Stage, seed: int, device: torch.device, members: Sequence[Result] = ()) -> Start:
-    """A stage's model before it is trained; of several teachers, the `members` that were."""
+def begin(
+    planned: Plan,
+    stage: Stage,
+    seed: int,
+    device: torch.device,
+    members: Sequence[Result] = (),
+    *,
+    init: str | None = None,
+) -> Start:
+    """A stage's model before it is trained; of several teachers, the `members` that were. `init` overrules the recipe."""
     recipe, dataset = planned.recipe, planned.dataset
     if members and stage.role == "teacher":
         return mixture.mixed(members, calibrate=recipe.teacher.calibrate)
-    if stage.role == "member":
-        own = recipe.teacher.model_copy(update={"model": stage.source})
+    if stage.role in ("member", "teacher"):
+        own = recipe.teacher.model_copy(update={"init": init or recipe.teacher.init})
+        if stage.role == "member":
+            own = own.model_copy(update={"model": stage.source})
         return acquire.acquire_teacher(own, dataset, seed=seed, device=device)
-    if stage.role == "teacher":
-        return acquire.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
-    init = "auto" if stage.role == "assistant" else recipe.student.init
-    return acquire.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
+    given = "auto" if stage.role == "assistant" else recipe.student.init
+    return acquire.start(stage.model, init or given, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
