@@ -67,13 +67,17 @@ def memory_watched() -> Iterator[None]:
 
 @contextmanager
 def translated(label: str) -> Iterator[None]:
-    """Says in a sentence that a loader process died."""
+    """Says in a sentence what a loader process met, and that one died."""
     try:
         yield
+    except CompressorError as error:
+        if not str(error).startswith("Caught "):  # torch wraps what a loader raised in the loader's traceback
+            raise
+        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error) or "Caught" in str(error):
+        if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
             raise
         raise CompressorError(
             f"{label}: a loader process died ({str(error).splitlines()[0]}); memory may have run out.\n"
-            "The training so far is saved: go on with --resume. With fewer of them: data.workers in the recipe."
+            "The training so far is saved: go on with --resume, where there is more memory."
         ) from error

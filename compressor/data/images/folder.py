@@ -16,6 +16,7 @@ from compressor.artifact.metadata import showable
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
 from compressor.data.groups import read_groups
+from compressor.data.images import unchanged
 from compressor.data.images.setup import settle
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
@@ -62,19 +63,13 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
     names = np.array(owner)[keep]
     paths = [root / i for i in ids]
 
-    def read(index: int) -> Image.Image:
-        try:
-            return open_image(paths[index])
-        except OSError as error:
-            raise DataError(f"image {paths[index]} was readable at the start and is not now: {error}") from error
-
     fixed = {name: np.flatnonzero(names == name) for name in layout} if set(layout) != {"all"} else {}
     return Source(
         name=root.absolute().name,
         classes=classes,
         ids=ids,
         labels=np.array(labels, dtype=np.int64)[keep],
-        read=read,
+        read=unchanged.reader(paths),
         content=content,
         fixed=fixed,
         notes=notes + remarks,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from compressor.artifact.images import images_in, open_image
 from compressor.data.dataset import Dataset, stratified
+from compressor.data.images import unchanged
 from compressor.data.images.folder import head
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
@@ -49,8 +50,10 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     if dataset.config.limit is not None:
         chosen = chosen[stratified(labels, dataset.config.limit, dataset.seed, "limit", "unlabeled")]
 
+    own = unchanged.reader(paths)
+
     def read(index: int) -> Image.Image:
-        return dataset.read(index) if index < first else open_image(paths[index - first])
+        return dataset.read(index) if index < first else own(index - first)
 
     return replace(
         dataset,
