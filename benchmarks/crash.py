@@ -4,8 +4,8 @@
 
 A chain (teacher, assistant, student, baseline; digits) runs once without a stop. Then it is started anew, killed with
 SIGKILL after a random time, resumed, killed again …, until it comes to its end; with no loader processes and with two.
-Every stage's weights have to equal the uninterrupted run's, byte by byte. The moments are uniform over a third of the
-time that the whole chain takes, from each start on, so that a run is killed several times and in all phases. Each attempt is a fork of this process, which has imported all there
+Every stage's weights have to equal the uninterrupted run's, byte by byte. The moments are uniform over a
+quarter, a half or all of the time that the whole chain takes, so that a run is killed several times and in all phases. Each attempt is a fork of this process, which has imported all there
 is to import but has computed nothing.
 """
 
@@ -40,6 +40,10 @@ from compressor.workflows import distill as street
 
 import_timm()
 
+MOST = 7
+"""Kills of one run."""
+SHARES = (0.25, 0.25, 0.5, 1.0)
+"""A moment is uniform over such a share of the time that the whole chain takes, from the start or resume on."""
 PHASES = ("checking", "teacher", "targets", "assistant", "student", "baseline", "exporting", "benchmark")
 """Words that a message or a bar begins with; what comes before the first is reading, after the last the report."""
 
@@ -158,12 +162,14 @@ def main() -> None:
             workers = 2 * (number % 2)
             home = Path(top) / str(number)
             home.mkdir()
-            killed = True
+            killed, own = True, 0
             while killed:
-                # As soon as there are enough, what is left comes to its end.
-                after = rng.uniform(0, seconds / 3) if sum(kills.values()) < arguments.kills else None
+                # After so many, or when there are enough, what is left comes to its end.
+                more = own < MOST and sum(kills.values()) < arguments.kills
+                after = rng.uniform(0, seconds * rng.choice(SHARES)) if more else None
                 killed, phase, _ = attempt(home, chain(arguments, workers), after, quick=arguments.quick)
                 kills[phase, workers] += killed
+                own += killed
             if (home / "error").exists():
                 sys.exit((home / "error").read_text())
             found = digests(home)

@@ -109,15 +109,20 @@ for _ in range(5):
 def test_a_stop_waits_for_the_end_of_a_step_and_a_second_one_does_not(number: signal.Signals) -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     done: list[str] = []
+
+    def step(*signals: signal.Signals) -> None:
+        with interrupt.held():
+            for one in signals:
+                os.kill(os.getpid(), one)
+            done.append(f"a step with {len(signals)}")
+
     with interrupt.heeded():
-        with pytest.raises(KeyboardInterrupt), interrupt.held():
-            os.kill(os.getpid(), number)
-            done.append("the step")
-        with pytest.raises(KeyboardInterrupt), interrupt.held():
-            os.kill(os.getpid(), number)
-            os.kill(os.getpid(), number)
-            done.append("not this")
+        with pytest.raises(KeyboardInterrupt):
+            step(number)
+        with pytest.raises(KeyboardInterrupt):
+            step(number, number)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-    assert done == ["the step"]
+        step()
+    assert done == ["a step with 1", "a step with 0"]
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before

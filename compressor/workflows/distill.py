@@ -24,7 +24,7 @@ from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
 from compressor.distillation.job import Teacher
 from compressor.errors import CompressorError, UsageError
-from compressor.files import write_json, write_text
+from compressor.files import finite, write_json, write_text
 from compressor.options import Settings, options, spelled
 from compressor.packages import require, versions
 from compressor.progress import Progress
@@ -35,6 +35,7 @@ from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import exported
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
@@ -144,7 +145,9 @@ def carry_out(
         return _carry_out(planned, run, progress, device=device or accelerator(), command=command)
 
 
-def _carry_out(planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator, command: str | None) -> Report:
+def _carry_out(
+    planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator, command: str | None
+) -> Report:
     dataset, recipe = planned.dataset, planned.recipe
     same_data(run, dataset)
     if not run.recipe.is_file():
@@ -165,11 +168,13 @@ def _carry_out(planned: Plan, run: RunFolder, progress: Progress, *, device: Acc
         results = train(planned, run, device, progress)
         ship(planned, run, results)
         files = export_run(planned, run, results, progress)
-        measured = document(
-            files, recipe.benchmark, progress,
-            seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
-        )  # fmt: skip
-        write_json(run.benchmark, measured)
+        origin = exported.measured_from(files, recipe.benchmark)
+        if not exported.is_measured(run, origin):
+            measured = document(
+                files, recipe.benchmark, progress,
+                seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+            )  # fmt: skip
+            write_json(run.benchmark, finite(measured) | {"made_from": origin})
         if recipe.evaluation.shift:
             write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())

@@ -204,6 +204,8 @@ def test_a_full_disk_says_how_much_is_missing_and_keeps_the_save_before(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000))
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CompressorError, match=r"is full: .* needs 1\.0 MB.*0\.1 MB are free, so 0\.9 MB are missing"):
+        with pytest.raises(
+            CompressorError, match=r"is full: .* needs 1\.0 MB.*0\.1 MB are free, so 0\.9 MB are missing"
+        ):
             own.save(state.Progressed(step=2))
     assert own.load() == state.Progressed(step=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +21,18 @@ from compressor.distillation import fit as loop
 from compressor.errors import CompressorError, UsageError
 from compressor.models import weights as weighing
 from compressor.workflows import distill as pipeline
+from compressor.workflows import export as exporting
 from tests.conftest import TINY, Result, compress
+
+pytestmark = pytest.mark.usefixtures("workdir")
 
 CHAIN = ["distill", "--teacher", "test_resnet", "--student", "test_efficientnet", "--quiet", *TINY,
          "--set", "data.limit=64", "--set", "stage.batch_size=16", "--set", "stage.targets.precision=fp32",
          "--set", "student.stem=keep"]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out export and benchmark, which train nothing."""
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})
@@ -74,6 +78,7 @@ def resumed(name: str) -> Result:
     return compress("distill", "--resume", name, "--quiet")
 
 
+@pytest.mark.usefixtures("quick")
 def test_sigterm_saves_the_step_that_was_done_and_the_run_goes_on_from_it_exactly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,6 +116,7 @@ def test_the_newest_unfinished_run_is_found_unless_somebody_works_on_it() -> Non
         runfolder.newest_unfinished(("failed",))
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_second_process_may_not_write_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     second: list[Result] = []
     at_step(0, lambda: second.append(resumed("one")), monkeypatch, role="teacher")
@@ -122,6 +128,7 @@ def test_a_second_process_may_not_write_in_a_run(monkeypatch: pytest.MonkeyPatch
     assert len(lines) == 2
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_resume_keeps_the_weights_that_init_auto_came_to(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **kwargs: Any) -> Any:
         raise UsageError("the hub can't be reached")
@@ -163,6 +170,7 @@ def test_a_resume_keeps_the_weights_that_init_auto_came_to(monkeypatch: pytest.M
     assert set(online_calls) == {"test_efficientnet"}
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_resume_neither_takes_other_views_nor_a_stored_teacher_for_a_live_one(
     monkeypatch: pytest.MonkeyPatch, photos: Path
 ) -> None:
@@ -178,3 +186,40 @@ def test_a_resume_neither_takes_other_views_nor_a_stored_teacher_for_a_live_one(
     monkeypatch.setattr(targets, "fill", lambda *a, **k: filled.append("filled"))
     found = resumed("tight")
     assert (found.exit_code, filled) == (0, []), found.output
+
+
+@pytest.mark.usefixtures("torchscript")
+def test_what_was_exported_and_measured_before_a_stop_is_not_made_again(
+    run: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, workdir / "runs" / "x")
+    own = runfolder.RunFolder(Path("runs/x"))
+    made: list[str] = []
+    export, measure = exporting.export_one, pipeline.document
+
+    def exported(*args: Any, **kwargs: Any) -> Any:
+        made.append(args[2].name)
+        return export(*args, **kwargs)
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        made.append("benchmark.json")
+        return measure(*args, **kwargs)
+
+    monkeypatch.setattr(exporting, "export_one", exported)
+    monkeypatch.setattr(pipeline, "document", measured)
+
+    def goes_on() -> list[str]:
+        made.clear()
+        own.update(status="interrupted")
+        found = resumed("x")
+        assert found.exit_code == 0, found.output
+        return list(made)
+
+    assert goes_on() == []
+    damaged = bytearray((own.path / "student.onnx").read_bytes())
+    damaged[-40] ^= 1
+    (own.path / "student.onnx").write_bytes(damaged)
+    assert "student.onnx" in goes_on()
+    assert goes_on() == []
+    own.benchmark.write_text("{")
+    assert goes_on() == ["benchmark.json"]
