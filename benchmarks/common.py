@@ -90,3 +90,13 @@ def finish(
         write_json(stem.with_suffix(".json"), document)
         write_text(stem.with_suffix(".md"), text + "\n")
     print(json.dumps(document, indent=2) if arguments.json else text)
+
+
+def epoch(run: Any, loader: Any, order: Any, number: int) -> None:
+    """One epoch of our own steps, with nothing around them: no validation, no saves."""
+    from compressor.distillation.step import step
+
+    order.epoch = number
+    run.student.train()
+    for position, batch in enumerate(loader, number * len(order)):
+        step(run, batch, position, progress=0.0)

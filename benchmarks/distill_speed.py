@@ -27,17 +27,18 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import epoch as one_epoch
 from common import finish, parser
 
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.images.decoded import with_decoded
 from compressor.data.load import load_dataset
-from compressor.distillation import fit as loop
 from compressor.distillation import targets
 from compressor.distillation.accelerator import accelerator as chosen_device
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job
+from compressor.distillation.job import Job
+from compressor.distillation.step import prepare
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.models.family import family
 from compressor.models.weights import build
@@ -172,15 +173,14 @@ def epoch(dataset: Dataset, config: StageConfig, teacher: Any, accelerator: Any)
     """One epoch of our own loop, again and again on the same student."""
     model, preprocessing = student(dataset)
     job = Job(label="", config=config, epochs=1000, seed=0, preprocessing=preprocessing, teacher=teacher)
-    run, loader, order = loop._prepare(model, dataset, job, accelerator)
+    run, loader, order = prepare(model, dataset, job, accelerator)
     numbers = itertools.count()
 
     def once() -> float:
-        with Silent().bar("", 0) as shown:
-            begun = time.perf_counter()
-            loop._epoch(run, model, loader, order, next(numbers), shown)
-            synchronize(accelerator.device)
-            return time.perf_counter() - begun
+        begun = time.perf_counter()
+        one_epoch(run, loader, order, next(numbers))
+        synchronize(accelerator.device)
+        return time.perf_counter() - begun
 
     return once
 

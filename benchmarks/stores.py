@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import finish, parser
+from common import epoch, finish, parser
 
 from compressor.distillation.accelerator import accelerator as chosen_device
 
@@ -70,7 +70,7 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
     from compressor.data.load import load_dataset
     from compressor.distillation import targets
     from compressor.distillation.config import StageConfig
-    from compressor.distillation.fit import Job
+    from compressor.distillation.job import Job
     from compressor.distillation.teacher import FrozenTeacher
     from compressor.models.family import family
     from compressor.models.weights import build
@@ -101,21 +101,19 @@ def prepared(data: str, count: int, student: str, teacher: str, size: int, batch
 
 def epochs(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds per epoch from the stores and from memory, in turn."""
-    from compressor.distillation import fit as loop
-    from compressor.progress import Silent
+    from compressor.distillation.step import prepare
 
     dataset, job, model = prepared(arguments.data, arguments.images, "mobilenetv3_large_100", "test_resnet", 64, 64)
     accelerator = chosen_device()
-    run, loader, order = loop._prepare(model, dataset, job, accelerator)
+    run, loader, order = prepare(model, dataset, job, accelerator)
     seconds: dict[str, list[float]] = {"stores": [], "memory": []}
     for turn in range(arguments.rounds + 1):
         order.epoch = turn
         preloaded = list(loader)
         sources = [("stores", loader), ("memory", preloaded)]
         for name, source in sources if turn % 2 else sources[::-1]:
-            with Silent().bar("", 0) as bar:
-                begun = time.perf_counter()
-                loop._epoch(run, model, source, order, turn, bar)
+            begun = time.perf_counter()
+            epoch(run, source, order, turn)
             if turn:
                 seconds[name].append(time.perf_counter() - begun)
         print(f"round {turn}: {seconds}", file=sys.stderr, flush=True)
@@ -141,13 +139,11 @@ def child(data: str, count: int) -> dict[str, float]:
                     peak[0] = max(peak[0], int(line.split()[1]) * 1024 / 1e6)
 
     threading.Thread(target=watch, daemon=True).start()
-    from compressor.distillation import fit as loop
-    from compressor.progress import Silent
+    from compressor.distillation.step import prepare
 
     dataset, job, model = prepared(data, count, "mobilenetv3_small_050", "test_resnet", 32, 64)
-    run, loader, order = loop._prepare(model, dataset, job, chosen_device())
-    with Silent().bar("", 0) as bar:
-        loop._epoch(run, model, loader, order, 0, bar)
+    run, loader, order = prepare(model, dataset, job, chosen_device())
+    epoch(run, loader, order, 0)
     stop.set()
     return {"peak_rss_anon_mb": peak[0], "images": len(dataset.splits["train"])}
 

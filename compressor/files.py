@@ -20,6 +20,9 @@ LARGEST_JSON = 200_000_000
 
 Model = TypeVar("Model", bound="BaseModel")
 
+UNFINISHED = ".unfinished-"
+"""Begins the names of files that are being written."""
+
 
 def cache_dir() -> Path:
     """`$COMPRESS_CACHE`, or `~/.cache/compressor`: what runs share."""
@@ -35,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     that add their own (numpy) or choose by it write where they are told.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -44,9 +47,27 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        _sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename last through a power cut, where folders can be synced (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing in `folder` and below; nobody else may be writing there."""
+    for left in folder.rglob(f"{UNFINISHED}*"):
+        left.unlink(missing_ok=True)
 
 
 def inside(folder: Path, name: str) -> Path | None:

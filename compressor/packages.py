@@ -17,7 +17,7 @@ VERSIONED = ("compressor", "torch", "torchvision", "timm", "accelerate", "onnx",
             "onnxruntime-gpu", "numpy", "pillow")  # fmt: skip
 
 EXTRAS = {
-    "train": ("torch", "torchvision", "timm", "accelerate", "safetensors", "filelock", "onnx", "onnxscript",
+    "train": ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript",
               "jinja2", "optuna"),
     "cpu": ("onnxruntime",),
 }  # fmt: skip

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from compressor import lock
 from compressor.errors import CompressorError, UsageError, nearest
-from compressor.files import checked, finite, inside, read_document, write_json
+from compressor.files import checked, finite, inside, read_document, sweep, write_json
 from compressor.runnote import Choice, RunNote, StageNote
 from compressor.text import redacted
 
@@ -91,6 +93,13 @@ class RunFolder:
     def shift(self) -> Path:
         """The models under damage, where it was asked for."""
         return self.path / "shift.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from writing in the run meanwhile. Raises HeldError, which says who does."""
+        with lock.held(self.path, f"run '{self.path}'"):
+            sweep(self.path)
+            yield
 
     def read(self) -> RunNote:
         """`run.json`. Raises CompressorError where it is missing or damaged."""
@@ -199,6 +208,23 @@ def _whole(folder: Path) -> RunFolder:
                     "Runs are whole: put what it points to in its place, if you know what it is."
                 )
     return RunFolder(folder)
+
+
+AUTO = "auto"
+"""Instead of a run: the newest that is not finished."""
+
+
+def newest_unfinished(statuses: Sequence[str], parent: Path = RUNS) -> RunFolder:
+    """The run with one of these `statuses` that was created last and that no process works on. Raises UsageError."""
+    found: list[tuple[str, Path]] = []
+    for path in parent.glob("*/run.json"):
+        with contextlib.suppress(CompressorError):  # a damaged note is no reason not to find another run
+            note = read_document(path, RunNote)
+            if note.status in statuses and lock.holder(path.parent) is None:
+                found.append((note.created, path.parent))
+    if not found:
+        raise UsageError(f"no run in {parent.resolve()} waits to be continued; name one: --resume runs/NAME")
+    return RunFolder(max(found)[1])
 
 
 def newest(parent: Path = RUNS) -> RunFolder:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+from compressor import interrupt
 from compressor.text import as_bytes
 
 P = ParamSpec("P")
@@ -40,7 +41,9 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def kept_state() -> Iterator[None]:
-    """Random states, torch's threads and flags, warning filters and log levels are afterwards as before.
+    """Random states, torch's threads and flags, warning filters, log levels and signals are afterwards as before.
+
+    Within, SIGTERM stops a call as Ctrl-C does.
 
     torch and numpy are not imported for it: where they are loaded meanwhile, nobody had a state of theirs to lose.
     """
@@ -52,7 +55,7 @@ def kept_state() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     accelerated = _accelerated()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), interrupt.heeded():
             yield
     finally:
         random.setstate(python)

@@ -16,8 +16,8 @@ from compressor.packages import EXTRAS
 PACKAGE = Path(__file__).resolve().parents[1] / "compressor"
 
 FLOORS = {
-    "errors": 0, "document": 0, "text": 0, "section": 0, "bounded_yaml": 0,
-    "files": 1, "modalities": 1, "packages": 1, "progress": 1, "seeds": 1, "runnote": 1,
+    "errors": 0, "document": 0, "text": 0, "section": 0, "bounded_yaml": 0, "interrupt": 0,
+    "files": 1, "lock": 1, "modalities": 1, "packages": 1, "progress": 1, "seeds": 1, "runnote": 1,
     "runfolder": 2, "display": 2, "options": 2,
     "artifact": 3,
     "data": 4, "objectives": 4,

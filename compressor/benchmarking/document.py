@@ -262,3 +262,5 @@ class Benchmark(Document):
     """UTC."""
     verdicts: list[Verdict] = []
     """One per judged file and provider."""
+    made_from: str | None = None
+    """Fingerprint of files, settings and machine: a run that goes on does not measure again what it measured to the end."""

@@ -27,7 +27,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Any recipe value: stage.objective.kd.temperature=2.")
 ]
 Name = Annotated[str | None, typer.Option(help="The run folder's name in runs/.")]
-Resume = Annotated[str | None, typer.Option(help="Continue what was stopped: runs/NAME.")]
+Resume = Annotated[
+    str | None, typer.Option(help="Continue what was stopped: runs/NAME, or auto: the newest unfinished run.")
+]
 Provider = Annotated[str, typer.Option(help="Execution provider for ONNX files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]

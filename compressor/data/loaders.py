@@ -17,6 +17,7 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.data.kind import Item, kind_of
 from compressor.data.views import tensors, views_of
+from compressor.interrupt import left_to_the_parent
 from compressor.seeds import derive_seed
 
 Batch = dict[str, Any]
@@ -25,7 +26,7 @@ other label, and `amount`, the own label's share; `views`: what `views_of` gives
 
 
 class EpochOrder(Sampler[list[Item]]):
-    """Shuffled batches of (sample, view) for the epoch that was set last; view = epoch, modulo `views`.
+    """Shuffled batches of (sample, view) of `epoch`, from batch `first` on; view = epoch, modulo `views`.
 
     The last, smaller batch is dropped unless it is the only one: batch statistics of a few samples hurt.
     """
@@ -36,15 +37,23 @@ class EpochOrder(Sampler[list[Item]]):
         self.seed = seed
         self.views = views
         self.epoch = 0
+        self.first = 0
 
     def __len__(self) -> int:
         return len(self.indices) // self.batch_size
 
     def __iter__(self) -> Iterator[list[Item]]:
-        order = np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(self.indices)
+        order = self._shuffled()
         view = self.epoch if self.views is None else self.epoch % self.views
-        for b in range(len(self)):
+        for b in range(self.first, len(self)):
             yield [(int(i), view) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
+
+    def samples(self, batch: int) -> NDArray[np.int64]:
+        """Indices of the samples in a batch of the epoch that was set last."""
+        return self._shuffled()[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        return np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(self.indices)
 
 
 class _Views(TorchDataset[Any]):
@@ -82,6 +91,9 @@ def training_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
+        # Its own: seeds for workers drawn from the global generator, once or every epoch, would shift what a model draws.
+        generator=torch.Generator(),
+        worker_init_fn=_quiet if workers else None,
         # A dataset reads through closures, which only a forked process inherits (Python 3.14 would not fork).
         multiprocessing_context="fork" if workers else None,
     )
@@ -96,6 +108,10 @@ def worker_count(dataset: Dataset) -> int:
         return dataset.config.workers
     cores = len(os.sched_getaffinity(0))
     return 0 if cores <= 2 else min(8, cores - 2)
+
+
+def _quiet(_: int) -> None:
+    left_to_the_parent()
 
 
 def _as_is(batch: Any) -> Any:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from compressor import lock
 from compressor.errors import CompressorError
-from compressor.files import replacing
-from compressor.packages import require
+from compressor.files import cache_dir, replacing, sweep
 
 _DIGEST = 16  # bytes of blake2b behind the array
 _CHUNK = 1 << 22
@@ -69,17 +71,18 @@ def valid(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> bool:
 
 
 def open_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
-    """The array, memory-mapped and read-only. Check `valid` first."""
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    """The array, memory-mapped and read-only. Check `valid` first. While it lives its store is not removed for room."""
+    array = np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    _open[path.parent] += 1
+    weakref.finalize(array, _open.subtract, [path.parent])
+    return array
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock; a second process waits. The lock goes with the process that holds it."""
-    from filelock import FileLock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+def locked(folder: Path, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds the store's lock; a second process waits, and `say` is told for whom. A dead holder's is taken over."""
+    with lock.held(folder, f"the store {folder}", waits=say or (lambda _: None)):
+        sweep(folder)
         yield
 
 
@@ -91,26 +94,59 @@ def used(folder: Path) -> int:
 
 
 def make_room(root: Path, keep: Path, needed: int, limit: int) -> None:
-    """Removes the least recently used stores in `root` until `needed` bytes more fit into `limit`.
+    """Removes the least recently used stores in `root` until `needed` bytes more fit into `limit`, and on the disk.
 
-    `keep` is never removed, nor is a store whose lock is held.
+    `keep` is never removed, nor is a store that this process uses or whose lock is held. For the disk's sake stores of
+    the other kind, which lie beside `root`, go as well.
 
     Raises:
         CompressorError: it can't fit, or the disk has not that much left.
     """
     if needed > limit:
         raise CompressorError(f"{needed / 1e9:.2f} GB are needed and the limit is {limit / 1e9:.2f} GB")
-    stores = [p for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
-    sizes = {p: used(p) for p in stores}
-    for victim in sorted((p for p in stores if p != keep), key=last_use):
+    sizes = {p: used(p) for p in _stores(root)}
+    for victim in _removable(root, keep):
         if sum(sizes.values()) + needed <= limit:
             break
         if remove_unless_busy(victim):
             del sizes[victim]
     root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if free < needed * 1.05:
-        raise CompressorError(f"{needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free on {root}")
+    wanted = round(needed * 1.05)
+    if (free := make_free(root, wanted, keep)) < wanted:
+        raise CompressorError(
+            f"{needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free on {root}: "
+            f"{(wanted - free) / 1e9:.2f} GB are missing"
+        )
+
+
+def make_free(place: Path, needed: int, keep: Path | None = None) -> int:
+    """Removes the least recently used stores until `needed` bytes are free on the disk of `place`; what is free then.
+
+    Nothing is removed where it would not help: stores on another disk, or already room enough.
+    """
+    beside = [p for kind in ("targets", "decoded") for p in _removable(cache_dir() / kind, keep)]
+    victims = [p for p in sorted(beside, key=last_use) if p.stat().st_dev == place.stat().st_dev]
+    free = shutil.disk_usage(place).free
+    if free >= needed or free + sum(used(p) for p in victims) < needed:
+        return free
+    for victim in victims:
+        remove_unless_busy(victim)
+        if shutil.disk_usage(place).free >= needed:
+            break
+    return shutil.disk_usage(place).free
+
+
+def _stores(root: Path) -> list[Path]:
+    return [p for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+
+
+def _removable(root: Path, keep: Path | None) -> list[Path]:
+    """Its stores that may go, the least recently used first."""
+    return sorted((p for p in _stores(root) if p != keep and not _open[p]), key=last_use)
+
+
+_open: Counter[Path] = Counter()
+"""Arrays that this process has open of each store: what it reads must not go meanwhile."""
 
 
 def touch(folder: Path) -> None:
@@ -129,12 +165,9 @@ def remove_unless_busy(folder: Path) -> bool:
     if folder.is_file():
         folder.unlink(missing_ok=True)
         return True
-    require("filelock")
-    from filelock import FileLock, Timeout
-
     try:
-        with FileLock(folder / "lock", timeout=0):
+        with lock.held(folder, f"the store {folder}"):
             shutil.rmtree(folder, ignore_errors=True)
-    except Timeout:
+    except lock.HeldError:
         return False
     return not folder.exists()

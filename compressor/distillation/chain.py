@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compressor.data.dataset import Dataset
+from compressor.data.kind import kind_of
 from compressor.distillation import probe, state, stones, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, Teacher, estimate_seconds, fit
+from compressor.distillation.fit import estimate_seconds, fit
+from compressor.distillation.guides import wired
+from compressor.distillation.job import Job, Teacher
 from compressor.distillation.sources import GIVEN_FAMILIES, TableTeacher, frozen
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CompressorError
@@ -85,19 +90,26 @@ def run_stage(
     folder: Path,
     accelerator: Accelerator,
     progress: Progress,
+    settle: Callable[[int], None] | None = None,
 ) -> Result:
     """Trains what has to be trained, measures it, and leaves a checkpoint in `folder`.
 
-    Without a teacher the objective is the hard labels alone.
+    Without a teacher the objective is the hard labels alone. A training that has a save goes on as it was begun.
+    `settle` is told the micro-batch that memory had room for, where it ran out.
+
+    Raises:
+        CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
     model, trained, untouched = begin.model, None, begin.training == "none"
     shown = [begin.seen, dataset.shown("train") if begin.training != "none" else None]
     label = f"{role} {begin.architecture.name}"
-    if begin.training != "none" and epochs > 0:
-        begin = with_head(begin, dataset, config, folder, label=label, device=accelerator.device, progress=progress)
+    known = state.begun(folder / "state")
+    if known is not None or (begin.training != "none" and epochs > 0):
+        begin = taken_up(begin, dataset, config, known, label=label, device=accelerator.device, progress=progress)
     if begin.training != "none" and epochs > 0:
         job = job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
-        job = replace(job, stones=stones.places(folder, epochs) if role in stones.ROLES else {})
+        kept = stones.places(folder, epochs) if role in stones.ROLES else {}
+        job = replace(job, stones=kept, begun=how_begun(begin, dataset, teacher, known, label), settle=settle)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
     device = accelerator.device
     model.to(device)
@@ -125,13 +137,59 @@ def run_stage(
         validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
         top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
     )
-    test.save(folder / "predictions.npz")
-    validation.save(folder / "validation.npz")
     if untouched and role in stones.ROLES:
         stones.inherit(begin.origin, folder)
+    return _finish(folder, model, card, validation, test)
+
+
+def _finish(folder: Path, model: nn.Module, card: Card, validation: Predictions, test: Predictions) -> Result:
+    """Leaves a stage's files, the card last; then the saves have served."""
+    test.save(folder / "predictions.npz")
+    validation.save(folder / "validation.npz")
     checkpoint.save(folder, model, card)
     state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)
+
+
+SETTLED = ("origin", "training", "fresh_head", "trusted")
+"""What of a `Start` was found out by trying: a resume does not try again, when the hub may be there or gone."""
+
+
+def how_begun(
+    begin: Start, dataset: Dataset, teacher: Teacher | None, known: dict[str, Any] | None, label: str
+) -> dict[str, Any]:
+    """What a training's saves say of how it was begun.
+
+    Raises:
+        CompressorError: one that is `known` was begun with other views, or with exact answers instead of rounded ones.
+    """
+    now = {
+        "start": {name: getattr(begin, name) for name in SETTLED},
+        "views": json.loads(json.dumps(kind_of(dataset.modality).views_depend_on(dataset))),  # as it will be read back
+        "taught": taught(teacher),
+    }
+    for key, what, store in (("views", "views", "data.decoded_limit"), ("taught", "teacher", "targets.cache_limit")):
+        if known is not None and known[key] != now[key]:
+            raise CompressorError(
+                f"{label}: the {what} it began with ({known[key]}) can't be had any more (now: {now[key]}).\n"
+                f"Where a store has no room, make some: {store} in the recipe, compress cache rm, or on the disk."
+            )
+    return now
+
+
+def taught(teacher: Teacher | None) -> str | None:
+    """How a teacher answers: `stored`, `live`, or None without one."""
+    return None if teacher is None else "live" if isinstance(wired(teacher), FrozenTeacher) else "stored"
+
+
+def unstored(config: StageConfig) -> StageConfig:
+    """The same with the teacher live."""
+    return config.model_copy(update={"targets": config.targets.model_copy(update={"store": False})})
+
+
+def begun(folder: Path) -> dict[str, Any] | None:
+    """How the training in a stage's `folder` was begun; None where it was not, or is finished."""
+    return state.begun(folder / "state")
 
 
 def _on_training(begin: Start, dataset: Dataset, device: torch.device) -> Predictions:
@@ -140,18 +198,23 @@ def _on_training(begin: Start, dataset: Dataset, device: torch.device) -> Predic
     return predict_model(begin.model, some, "train", begin.preprocessing, device=device)
 
 
-def with_head(
+def taken_up(
     begin: Start,
     dataset: Dataset,
     config: StageConfig,
-    folder: Path,
+    known: dict[str, Any] | None,
     *,
     label: str,
     device: torch.device,
     progress: Progress,
 ) -> Start:
-    """Trained weights with a head fitted before they move; as it was where none is wanted or the training goes on."""
-    if not (begin.fresh_head or begin.training == "head") or (folder / "state").is_dir():
+    """Trained weights with a head fitted before they move, where one is wanted.
+
+    `known` says how the training was begun, where it has a save: nothing is tried again then.
+    """
+    if known is not None:
+        return replace(begin, **known["start"])
+    if not (begin.fresh_head or begin.training == "head"):
         return begin
     moves = begin.training != "head"
     batches = moves and config.optimizer.statistics == "batch"

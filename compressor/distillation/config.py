@@ -53,6 +53,15 @@ class TargetsConfig(Section):
     """Precision of the teacher's forward; `auto` measures whether bf16 is faster here and accurate enough."""
 
 
+class SaveConfig(Section):
+    """How often a training's state is saved; a stopped one goes on from there, exactly. It is also saved on Ctrl-C."""
+
+    seconds: float = Field(default=60.0, ge=0, le=1_000_000)
+    """Seconds between two saves, whole steps apart: what a crash costs at most."""
+    steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    """Also after so many steps; None: by the clock alone."""
+
+
 class StageConfig(Section):
     """How long, with what, towards what a model is trained."""
 
@@ -61,6 +70,11 @@ class StageConfig(Section):
     fewer than 10,000 samples, so that there are steps enough)."""
     batch_size: int = Field(default=64, ge=2, le=65_536)
     """Samples per step and process."""
+    micro_batch: int | None = Field(default=None, ge=1, le=65_536)
+    """Samples per forward, where memory has no room for the whole batch: gradients are added up to `batch_size`, while
+    batch normalisation and terms that compare samples see so many. Halved where memory runs out; None: the batch."""
+    save: SaveConfig = SaveConfig()
+    """How often the state is saved."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How weights move."""
     warmup_epochs: float = Field(default=1.0, ge=0, le=100_000)

@@ -11,8 +11,8 @@ from compressor.distillation import chain, stones, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
 from compressor.distillation.config import Guidance, StageConfig
-from compressor.distillation.fit import Teacher
 from compressor.distillation.guides import Mean, Route, turn
+from compressor.distillation.job import Teacher
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.progress import Progress
 

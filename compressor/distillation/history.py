@@ -10,16 +10,17 @@ from compressor.files import write_text
 
 
 class History:
-    """What is known of the epochs so far."""
+    """What is known of the epochs so far. The saved state has the records, too, and is what counts."""
 
-    def __init__(self, path: Path, epochs: int) -> None:
-        """Reads the first `epochs` lines and drops those of epochs that will be trained again."""
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
-            write_text(path, "".join(lines))
-            self.records = [json.loads(line) for line in lines]
+
+    def reset(self, records: list[dict[str, Any]]) -> None:
+        """Makes these all that there is: epochs that will be trained again are dropped."""
+        self.records = list(records)
+        if self.records or self.path.is_file():
+            write_text(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def add(self, record: dict[str, Any]) -> None:
         """Writes an epoch down."""

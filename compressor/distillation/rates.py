@@ -13,7 +13,8 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import chain, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Teacher, step_seconds
+from compressor.distillation.fit import step_seconds
+from compressor.distillation.job import Teacher
 from compressor.distillation.room import target_bytes
 from compressor.distillation.sources import TableTeacher
 from compressor.distillation.targets import StoredTeacher
@@ -100,7 +101,7 @@ def _stored(
     for epochs in (1, 2):  # the first view warms up
         started = time.monotonic()
         source = chain.prepare_teacher(
-            teacher, begin, few, config, epochs=epochs, label="measuring", device=device, progress=Silent()
+            teacher, begin, few, config, views=range(epochs), label="measuring", device=device, progress=Silent()
         )
         seconds = time.monotonic() - started
     return source, seconds if isinstance(source, StoredTeacher) else 0.0

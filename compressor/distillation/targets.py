@@ -243,7 +243,7 @@ def fill(
     Raises:
         CompressorError: it does not fit into `cache_limit` or on the disk.
     """
-    with shards.locked(store.folder):
+    with shards.locked(store.folder, progress.say):
         todo = store.missing(views, first)
         if todo:
             rows = sum(store.shape(block)[0] for _, block in todo)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import chain
 from compressor.distillation.acquire import Start
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Teacher, fit
+from compressor.distillation.fit import fit
+from compressor.distillation.job import Teacher
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
@@ -87,11 +88,12 @@ def run(
     if (found := ended(folder)) is not None:
         return found
     device = accelerator.device
-    begin = chain.with_head(begin, dataset, config, folder, label=label, device=device, progress=progress)
+    known = chain.begun(folder)
+    begin = chain.taken_up(begin, dataset, config, known, label=label, device=device, progress=progress)
     # The best epoch of each would flatter whoever has more epochs to choose from.
-    job = chain.job_for(
-        begin, config.model_copy(update={"keep": "last"}), label=label, epochs=epochs, seed=seed, teacher=teacher
-    )
+    config = config.model_copy(update={"keep": "last"})
+    job = chain.job_for(begin, config, label=label, epochs=epochs, seed=seed, teacher=teacher)
+    job = replace(job, begun=chain.how_begun(begin, dataset, teacher, known, label))
     try:
         fitted = fit(begin.model, dataset, job, folder=folder, accelerator=accelerator, progress=progress, watch=watch)
     finally:

@@ -55,3 +55,7 @@ class ExportEntry(Document):
     """Whose validation logits it was fitted to: `model` (the PyTorch model's) or `file` (its own, as int8's)."""
     parity: Parity | None = None
     """How closely it reproduces the PyTorch model."""
+    made_from: str | None = None
+    """Fingerprint of the weights, settings and data that it was made from: a run that goes on does not make it again."""
+    digest: str | None = None
+    """Of the file: one that was changed or damaged is made again."""

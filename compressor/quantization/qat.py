@@ -23,7 +23,8 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.dataset import Dataset
 from compressor.data.views import tensors
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, Teacher, fit
+from compressor.distillation.fit import fit
+from compressor.distillation.job import Job, Teacher
 from compressor.models.family import family_of
 from compressor.progress import Progress
 from compressor.quantization.calibrate import calibration_indices

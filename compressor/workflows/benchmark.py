@@ -5,6 +5,7 @@ torch is only loaded for timm models that are exported on the fly.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,11 @@ def measured(
     own = load_recipe(run.recipe).benchmark.model_dump() if run and run.recipe.is_file() else {}
     config = checked(BenchmarkConfig, **own | given)
     classes, fingerprint, seen = _predictions(files, run, data, progress)
-    found = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
-    if run is not None:
-        write_json(run.benchmark, found)
-        build.write(run)
+    with run.held() if run else contextlib.nullcontext():
+        found = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
+        if run is not None:
+            write_json(run.benchmark, found)
+            build.write(run)
     return found, run
 
 

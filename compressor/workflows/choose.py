@@ -28,7 +28,7 @@ def choose(
         recipe: one, a file, or the name of a packaged one.
         given: options by recipe key.
         settings: `--set` strings, or values by recipe key.
-        resume: a run to continue.
+        resume: a run to continue; `auto`: the newest unfinished one.
         search: whether it is `tune` that continues, not `distill`.
 
     Raises:
@@ -44,7 +44,10 @@ def choose(
     if given or settings or recipe is not None:
         names = ", ".join([*given, *(settings or []), *(["recipe"] if recipe is not None else [])])
         raise UsageError(f"--resume continues a run with its own recipe; drop {names}, or start a new run")
-    run = runfolder.open_run(resume)
+    if resume == runfolder.AUTO:
+        run = runfolder.newest_unfinished(("tuning",) if search else ("running", "interrupted", "failed"))
+    else:
+        run = runfolder.open_run(resume)
     status = run.read().status
     if (status in ("tuning", "tuned")) != search:
         owner = "distill" if search else "tune"

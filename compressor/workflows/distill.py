@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +17,8 @@ from compressor.benchmarking import host
 from compressor.data.dataset import Dataset
 from compressor.display import surroundings
 from compressor.distillation.accelerator import accelerator
-from compressor.errors import UsageError
-from compressor.files import write_json, write_text
+from compressor.errors import CompressorError, UsageError
+from compressor.files import finite, write_json, write_text
 from compressor.options import Settings, options, spelled
 from compressor.packages import require, versions
 from compressor.progress import Progress
@@ -26,6 +29,7 @@ from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import exported
 from compressor.workflows.benchmark import document, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
@@ -140,8 +144,17 @@ def carry_out(
     """Runs what is not finished yet of a plan and gives the report.
 
     `run.json` says afterwards how it ended: done, interrupted or failed.
+
+    Raises:
+        HeldError: another process works on this run.
     """
-    device = device or accelerator()
+    with run.held():
+        return _carry_out(planned, run, progress, device=device or accelerator(), command=command, since=since)
+
+
+def _carry_out(
+    planned: Plan, run: RunFolder, progress: Progress, *, device: Accelerator, command: str | None, since: float | None
+) -> Report:
     planned = replace(planned, dataset=planned.dataset.keeping(progress))
     dataset, recipe = planned.dataset, planned.recipe
     same_data(run, dataset)
@@ -151,6 +164,7 @@ def carry_out(
     run.update(
         name=run.path.name,
         status="running",
+        error=None,
         recipe=recipe.fingerprint,
         dataset=dataset_entry(dataset),
         seeds=list(planned.stages[-1].seeds),
@@ -164,22 +178,28 @@ def carry_out(
         with run.timed("export"):
             ship(run, results, recipe.ship, progress)
             files = export_run(planned, run, results, progress)
+        origin = exported.measured_from(files, recipe.benchmark)
         with run.timed("benchmark"):
-            measured = document(
-                files, recipe.benchmark, progress,
-                seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
-            )  # fmt: skip
-            write_json(run.benchmark, measured)
+            if not exported.is_measured(run, origin):
+                measured = document(
+                    files, recipe.benchmark, progress,
+                    seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                )  # fmt: skip
+                write_json(run.benchmark, finite(measured) | {"made_from": origin})
         if recipe.evaluation.shift:
             with run.timed("shift"):
                 write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
-    except KeyboardInterrupt:
-        run.update(status="interrupted")
-        raise
     except BaseException as error:
-        run.update(status="failed", error=str(error))
+        stopped = isinstance(error, KeyboardInterrupt)
+        with contextlib.suppress(OSError):  # a full disk has no room for this either, and is the news
+            run.update(status="interrupted" if stopped else "failed", error=None if stopped else str(error))
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CompressorError(
+                f"the disk of {run.path} is full ({shutil.disk_usage(run.path).free / 1e6:.1f} MB are free): make room, "
+                f"then compress distill --resume {run.path}"
+            ) from error
         raise
 
 

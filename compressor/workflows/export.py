@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ import torch
 
 from compressor import runfolder
 from compressor.artifact.preprocessing import Inputs
-from compressor.benchmarking.document import Benchmark
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
@@ -24,7 +23,7 @@ from compressor.errors import CompressorError, UsageError
 from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import predict_artifact, saved_at
 from compressor.exporting import export as exporting
-from compressor.files import read_document, read_documents, write_json
+from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.options import checked, listed, options, whole
@@ -40,6 +39,7 @@ from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import exported
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
@@ -66,11 +66,16 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for source, path, precision in wanted:
+        origin = exported.made_from(source, precision, recipe.export, dataset)
+        if (known := exported.known(run, path, origin)) is not None:
+            progress.say(f"{known} is already exported")
+            files[known] = path
+            continue
         model, card = checkpoint.load(source)
         try:
             entry = export_one(
                 model, card, path, precision=precision, config=recipe.export, dataset=dataset,
-                run=run, recipe=recipe.fingerprint, progress=progress,
+                run=run, recipe=recipe.fingerprint, progress=progress, made_from=origin,
                 fp32=files.get(run.artifact("fp32").name) if precision == "int8" else None,
             )  # fmt: skip
         except CompressorError as error:
@@ -103,6 +108,7 @@ def export_one(
     recipe: str | None,
     progress: Progress,
     fp32: Path | None = None,
+    made_from: str | None = None,
 ) -> ArtifactEntry:
     """One file through the gate (int8: up the ladder) and over the test split; its entry joins `exports.json`.
 
@@ -110,7 +116,7 @@ def export_one(
     from, where that has just been exported.
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
-    before = _digest(path)
+    before = exported.digest(path)
     inputs = validation_inputs(dataset, card, config.parity_samples)
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
@@ -128,18 +134,19 @@ def export_one(
         if outcome.chosen is None or outcome.parity is None:
             saved_at(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
-            _list(run, path, label, None)
-            _forget(run, label, progress)
+            exported.enlist(run, path, label, None)
+            exported.forget(run, label, progress)
             return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
         seen_parity = exporting.export(
             model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress
         ).parity
-    if before not in (None, _digest(path)):
-        _forget(run, label, progress)
+    if before not in (None, exported.digest(path)):
+        exported.forget(run, label, progress)
     entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
-    _list(run, path, label, entry)
+    entry = entry.model_copy(update={"made_from": made_from, "digest": exported.digest(path)})
+    exported.enlist(run, path, label, entry)
     return entry
 
 
@@ -155,37 +162,6 @@ def _measured(path: Path, dataset: Dataset, run: RunFolder | None, progress: Pro
     return {
         "bytes": path.stat().st_size, "temperature_of": about.temperature_of, **{key: found[key] for key in keys}
     }  # fmt: skip
-
-
-def _list(run: RunFolder | None, path: Path, label: str, entry: ArtifactEntry | None) -> None:
-    """Puts a file's entry into the run's `exports.json`, in the place of an older one."""
-    if run is None or not path.is_relative_to(run.path):
-        return
-    others = read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []
-    write_json(run.exports, [e for e in others if e.file != label] + ([entry] if entry else []))
-
-
-def _digest(path: Path) -> str | None:
-    return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _forget(run: RunFolder | None, label: str, progress: Progress) -> None:
-    """Drops what was measured of a file that is there no more; everything, where the others were compared with it."""
-    if run is None or not run.benchmark.is_file():
-        return
-    measured = read_document(run.benchmark, Benchmark)
-    if label not in measured.models:
-        return
-    progress.say(f"{label} is no longer the file that was measured: compress benchmark {run.path}")
-    if label == measured.reference:
-        run.benchmark.unlink()
-        return
-    left = {
-        "models": {name: facts for name, facts in measured.models.items() if name != label},
-        "rows": [row for row in measured.rows if row.file != label],
-        "verdicts": [v for v in measured.verdicts if label not in (v.file, v.against)],
-    }
-    write_json(run.benchmark, measured.model_copy(update=left))
 
 
 def _fine_tuned(job: int8.Int8Job, run: RunFolder, progress: Progress) -> torch.nn.Module:
@@ -282,16 +258,17 @@ def export(
         raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
     entries: list[ArtifactEntry] = []
     files: dict[str, Path] = {}
-    for own in ordered(config.precisions):
-        file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)
-        entry = export_one(
-            model, card, file, precision=own, config=config, dataset=dataset, run=run,
-            recipe=recipe.fingerprint if recipe else None, progress=progress, fp32=files.get("fp32"),
-        )  # fmt: skip
-        entries.append(entry)
-        files |= {own: file} if entry.file else {}
-    if run is not None and run.stages():
-        build.write(run)
+    with run.held() if run else contextlib.nullcontext():
+        for own in ordered(config.precisions):
+            file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)
+            entry = export_one(
+                model, card, file, precision=own, config=config, dataset=dataset, run=run,
+                recipe=recipe.fingerprint if recipe else None, progress=progress, fp32=files.get("fp32"),
+            )  # fmt: skip
+            entries.append(entry)
+            files |= {own: file} if entry.file else {}
+        if run is not None and run.stages():
+            build.write(run)
     return ExportResult(files=files, document=entries)
 
 

@@ -255,7 +255,7 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
     result = chain.finished(folder)
     if result is None:
         first = begin(trying.planned, stage, stage.seeds[0], trying.device.device)
-        result = train_one(
+        result, _ = train_one(
             trying.planned,
             trying.run,
             stage,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from compressor.models.family import resolve
 from compressor.models.weights import check_input
 from compressor.objectives.objective import needs
 from compressor.progress import Progress
-from compressor.recipe import ROLES, Recipe
+from compressor.recipe import ROLES, Recipe, merge
 from compressor.runfolder import RunFolder
 from compressor.runnote import Budget
 from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
@@ -173,10 +174,17 @@ def _check_inputs(stages: Sequence[Stage], recipe: Recipe, dataset: Dataset, mem
 
 
 def settled(planned: Plan, recipe: Recipe, run: RunFolder) -> Plan:
-    """The plan with what was settled by measuring or by the pilot, which a resume finds in the run's recipe."""
+    """The plan with what was settled by trying, which is written into the run's recipe: a resume does not try again."""
+    if recipe == planned.recipe:
+        return planned
     write_text(run.recipe, recipe.to_yaml())
     run.update(recipe=recipe.fingerprint)
     return replanned(planned, recipe)
+
+
+def settle(planned: Plan, run: RunFolder, changes: dict[str, Any]) -> Plan:
+    """The plan with some of its recipe's values settled, section by section."""
+    return settled(planned, planned.recipe.model_validate(merge(planned.recipe.model_dump(), changes)), run)
 
 
 def replanned(planned: Plan, recipe: Recipe) -> Plan:
@@ -235,15 +243,23 @@ def run_name(planned: Plan) -> str:
     return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
 
 
-def begin(planned: Plan, stage: Stage, seed: int, device: torch.device, members: Sequence[Result] = ()) -> Start:
-    """A stage's model before it is trained; of several teachers, the `members` that were."""
+def begin(
+    planned: Plan,
+    stage: Stage,
+    seed: int,
+    device: torch.device,
+    members: Sequence[Result] = (),
+    *,
+    init: str | None = None,
+) -> Start:
+    """A stage's model before it is trained; of several teachers, the `members` that were. `init` overrules the recipe."""
     recipe, dataset = planned.recipe, planned.dataset
     if members and stage.role == "teacher":
         return mixture.mixed(members, calibrate=recipe.teacher.calibrate)
-    if stage.role == "member":
-        own = recipe.teacher.model_copy(update={"model": stage.source})
+    if stage.role in ("member", "teacher"):
+        own = recipe.teacher.model_copy(update={"init": init or recipe.teacher.init})
+        if stage.role == "member":
+            own = own.model_copy(update={"model": stage.source})
         return acquire.acquire_teacher(own, dataset, seed=seed, device=device)
-    if stage.role == "teacher":
-        return acquire.acquire_teacher(recipe.teacher, dataset, seed=seed, device=device)
-    init = "auto" if stage.role == "assistant" else recipe.student.init
-    return acquire.start(stage.model, init, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
+    given = "auto" if stage.role == "assistant" else recipe.student.init
+    return acquire.start(stage.model, init or given, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)

@@ -12,10 +12,10 @@ from compressor.data.dataset import Dataset
 from compressor.distillation import assistants, chain, guidance
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
-from compressor.distillation.fit import Teacher
+from compressor.distillation.job import Teacher
 from compressor.progress import Progress
 from compressor.runfolder import RunFolder
-from compressor.workflows.plan import Plan, Stage, baseline_epochs, settled
+from compressor.workflows.plan import Plan, Stage, baseline_epochs, settle
 
 
 def train_one(
@@ -28,10 +28,15 @@ def train_one(
     folder: Path,
     device: Accelerator,
     progress: Progress,
-) -> Result:
-    """A stage of the chain, trained; an assistant that was trained before, in whatever run, is taken from there."""
-    dataset, source, name = planned.dataset, None, None
+) -> tuple[Result, Plan]:
+    """A stage of the chain, trained, and the plan with what was settled on the way.
+
+    An assistant that was trained before, in whatever run, is taken from there.
+    """
+    whole, dataset, source, name = planned, planned.dataset, None, None
     if stage.role in ("assistant", "student"):
+        if (chain.begun(folder) or {}).get("taught") == "live":  # there may be room for a store by now: it rounds
+            stage = replace(stage, config=chain.unstored(stage.config))
         with run.timed("targets"):
             dataset, source = learning_from(planned, stage, first, earlier, device, progress)
     if stage.role == "assistant":
@@ -42,7 +47,13 @@ def train_one(
         )  # fmt: skip
         if (found := assistants.find(name, folder)) is not None:
             progress.say(f"assistant {stage.model}: trained before, and taken from the cache")
-            return found
+            return found, whole
+
+    def in_parts(micro_batch: int) -> None:
+        nonlocal whole
+        own = whole.recipe.overrides.get(stage.model, {}) | {"micro_batch": micro_batch}
+        whole = settle(whole, run, {"overrides": whole.recipe.overrides | {stage.model: own}})
+
     with run.timed("teacher" if stage.role == "member" else stage.role):
         result = chain.run_stage(
             first,
@@ -55,12 +66,13 @@ def train_one(
             folder=folder,
             accelerator=device,
             progress=progress,
+            settle=in_parts,
         )
     if name is not None:
         assistants.keep(
             name, result, f"{stage.model} for {dataset.name}, taught by {earlier[-1].card.architecture.name}"
         )
-    return result
+    return result, whole
 
 
 def as_long_as_taught(planned: Plan, stage: Stage, teacher: Result, device: Accelerator) -> Stage:
@@ -101,9 +113,7 @@ def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Acc
         return planned
     chosen = chain.fastest_precision(teacher, planned.dataset, recipe.stage, device.device)
     progress.say(f"the teacher answers in {chosen}")
-    measured = recipe.stage.targets.model_copy(update={"precision": chosen})
-    recipe = recipe.model_copy(update={"stage": recipe.stage.model_copy(update={"targets": measured})})
-    return settled(planned, recipe, run)
+    return settle(planned, run, {"stage": {"targets": {"precision": chosen}}})
 
 
 def introduction(role: str, result: Result, *, calibrated: bool) -> str:

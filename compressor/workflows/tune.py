@@ -106,7 +106,8 @@ def tune(
     run = stopped or runfolder.create(name or f"{run_name(planned)}-tune")
     progress.say(f"run folder: {run.path}")
     try:
-        found = search(planned, run, trials, own, progress, command=command or spelled("tune", given, settings))
+        with run.held():
+            found = search(planned, run, trials, own, progress, command=command or spelled("tune", given, settings))
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress tune --resume {run.path} --trials {trials}")
         raise

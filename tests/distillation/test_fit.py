@@ -17,15 +17,16 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.distillation import fit as loop
 from compressor.distillation import state
-from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Job, fit, head_alone
+from compressor.distillation.config import SaveConfig, StageConfig
+from compressor.distillation.fit import fit, head_alone
+from compressor.distillation.job import Job
 from compressor.distillation.optim import build_optimizer
 from compressor.distillation.teacher import FrozenTeacher
 from compressor.errors import CheckpointError
 from compressor.models.timm.build import TimmArchitecture
 from compressor.models.weights import build, head_names
 from compressor.objectives.objective import Objective
-from compressor.progress import Silent
+from compressor.progress import Progress, Silent
 from compressor.seeds import seed_everything
 
 PRE = ImagePreprocessing(size=32)
@@ -51,8 +52,20 @@ def job(epochs: int = 2, teacher: FrozenTeacher | None = None, **stage: Any) -> 
     return Job(label="test", config=config, epochs=epochs, seed=0, preprocessing=PRE, teacher=teacher)
 
 
-def train(net: nn.Module, dataset: Dataset, what: Job, folder: Path) -> nn.Module:
-    return fit(net, dataset, what, folder=folder, accelerator=Accelerator(cpu=True), progress=Silent()).model
+class Ear(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def train(net: nn.Module, dataset: Dataset, what: Job, folder: Path, progress: Progress | None = None) -> nn.Module:
+    return fit(
+        net, dataset, what, folder=folder, accelerator=Accelerator(cpu=True), progress=progress or Silent()
+    ).model
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -88,31 +101,55 @@ def test_two_runs_with_one_seed_agree_to_the_bit_and_another_seed_differs(datase
     assert not same(a, c)
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "SECONDS_BETWEEN", 0.0)
-    stage = {"objective": {"ce": {}, "kd": {}, "hint": {}}, "ema": 0.9}
-    teacher = FrozenTeacher(model(1), PRE)
-    whole = train(model(2), dataset, job(4, teacher, **stage), tmp_path / "whole")
+class Killed(BaseException):
+    """Nothing may be saved any more, as after SIGKILL."""
 
-    step, seen = loop._step, 0
 
-    def stopping(*args: Any, **kwargs: Any) -> Any:
+def killed_at(count: int, monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> None:
+    """From now on step number `count` (from 1) is never done."""
+    step, seen = loop.step, 0
+
+    def killed(*args: Any, **kwargs: Any) -> Any:
         nonlocal seen
         seen += 1
-        if seen == 11:  # four steps an epoch: in the middle of the third
-            raise KeyboardInterrupt
+        if seen == count:
+            monkeypatch.setattr(loop, "step", step)
+            raise error or Killed
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train(model(2), dataset, job(4, teacher, **stage), tmp_path / "parts")
-    monkeypatch.setattr(loop, "_step", step)
-    resumed = train(model(99), dataset, job(4, teacher, **stage), tmp_path / "parts")
-    assert same(whole, resumed)
-    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+    monkeypatch.setattr(loop, "step", killed)
+
+
+def forgetful(seed: int) -> nn.Module:
+    """A model that draws in every step: dropout."""
+    net = model(seed)
+    net.global_pool = nn.Sequential(net.global_pool, nn.Dropout(0.3))  # type: ignore[arg-type]
+    return net
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "data_wait_share")} for line in lines]
+
+
+def test_a_training_killed_in_an_epoch_goes_on_as_if_it_had_not_stopped_with_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {"objective": {"ce": {}, "kd": {}, "hint": {}}, "ema": 0.9, "save": {"steps": 3}}
+    teacher = FrozenTeacher(model(1), PRE)
+    whole = train(forgetful(2), load_dataset(DataConfig(limit=64)), job(2, teacher, **stage), tmp_path / "whole")
+    for workers in (0, 2):
+        own, folder = load_dataset(DataConfig(limit=64, workers=workers)), tmp_path / f"parts{workers}"
+        killed_at(8, monkeypatch)  # four steps an epoch: one after the last save, in the middle of the second epoch
+        with pytest.raises(Killed):
+            train(forgetful(2), own, job(2, teacher, **stage), folder)
+        assert sorted(p.name for p in (folder / "state").iterdir()) == [
+            "step-0000000003.safetensors", "step-0000000006.safetensors",
+        ]  # fmt: skip
+        torch.manual_seed(5)  # whatever else has drawn
+        resumed = train(forgetful(99), own, job(2, teacher, **stage), folder)
+        assert same(whole, resumed)
+        assert figures(folder) == figures(tmp_path / "whole")
 
 
 def test_training_learns(dataset: Dataset, tmp_path: Path) -> None:
@@ -180,27 +217,24 @@ def test_bf16_trains_and_keeps_float32_weights(dataset: Dataset, tmp_path: Path,
     assert all(torch.isfinite(p).all() for p in net.parameters())
 
 
-def saved_state(folder: Path, scaler: torch.amp.GradScaler) -> None:
+def saves(folder: Path, *, scale: float | None = None, say: Any = lambda _: None) -> state.Saves:
     net = nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    state.save(folder, {"model": net}, optimizer, scaler, state.Progressed(epoch=3, seconds=1.5))
-
-
-def loaded_state(folder: Path, scaler: torch.amp.GradScaler) -> state.Progressed | None:
-    net = nn.Linear(2, 2)
-    return state.load(folder, {"model": net}, torch.optim.SGD(net.parameters(), lr=0.1), scaler)
+    scaler = torch.amp.GradScaler("cpu", enabled=scale is not None, init_scale=scale or 1.0)
+    parts = state.Parts(
+        modules={"model": net}, optimizer=torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), scaler=scaler
+    )
+    return state.Saves(folder, parts, SaveConfig(), say)
 
 
 def test_a_resumed_fp16_training_keeps_its_loss_scale(tmp_path: Path) -> None:
-    saved_state(tmp_path, torch.amp.GradScaler("cpu", enabled=True, init_scale=512.0))
-    resumed = torch.amp.GradScaler("cpu", enabled=True)
-    assert resumed.get_scale() != 512.0
-    assert loaded_state(tmp_path, resumed) == state.Progressed(epoch=3, seconds=1.5)
-    assert resumed.get_scale() == 512.0
+    saves(tmp_path, scale=512.0).save(state.Progressed(step=3, seconds=1.5))
+    resumed = saves(tmp_path, scale=1024.0)
+    assert resumed.load() == state.Progressed(step=3, seconds=1.5)
+    assert resumed.parts.scaler.get_scale() == 512.0
 
 
 def test_an_fp16_state_without_its_loss_scale_is_refused(tmp_path: Path) -> None:
-    saved_state(tmp_path, torch.amp.GradScaler("cpu", enabled=False))
+    saves(tmp_path).save(state.Progressed(step=3))
     with pytest.raises(CheckpointError, match="saved without the scale of its fp16 losses"):
-        loaded_state(tmp_path, torch.amp.GradScaler("cpu", enabled=True))
-    assert loaded_state(tmp_path, torch.amp.GradScaler("cpu", enabled=False)) is not None
+        saves(tmp_path, scale=1.0).load()
+    assert saves(tmp_path).load() is not None

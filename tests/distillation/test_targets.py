@@ -23,7 +23,8 @@ from compressor.data.images import views
 from compressor.data.load import load_dataset
 from compressor.distillation import targets
 from compressor.distillation.config import StageConfig, TargetsConfig
-from compressor.distillation.fit import Job, fit
+from compressor.distillation.fit import fit
+from compressor.distillation.job import Job
 from compressor.distillation.store import Layout
 from compressor.distillation.targets import StoredTeacher
 from compressor.distillation.teacher import FrozenTeacher, wire

@@ -7,8 +7,8 @@ import torch
 
 from compressor.artifact.images import ImagePreprocessing
 from compressor.distillation.config import StageConfig
-from compressor.distillation.fit import Tapped
 from compressor.distillation.optim import build_optimizer
+from compressor.distillation.step import Tapped
 from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.models.timm.build import TimmArchitecture
 from compressor.models.weights import build

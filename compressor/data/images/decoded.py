@@ -51,8 +51,9 @@ def with_decoded(dataset: Dataset, size: int, progress: Progress) -> Dataset:
         dataset.read, seen.splits["train"], dataset.content + (dataset.unlabeled_content or ""),
         size=size, limit=round(dataset.config.decoded_limit * 1e9), progress=progress,
     )  # fmt: skip
-    side = None if read is dataset.read else round(size * MARGIN)
-    return replace(dataset, setup=replace(setup, stored=read, stored_side=side))
+    if read is dataset.read:
+        return replace(dataset, setup=replace(setup, no_room=True))
+    return replace(dataset, setup=replace(setup, stored=read, stored_side=round(size * MARGIN)))
 
 
 def decoded_bytes(dataset: Dataset, size: int) -> int:
@@ -90,7 +91,7 @@ def decode_once(
     chosen = hashlib.blake2b(indices.tobytes(), digest_size=6).hexdigest()
     folder = root() / f"{content}-{side}-{chosen}-{READER}"
     try:
-        with shards.locked(folder):
+        with shards.locked(folder, progress.say):
             for block in range(-(-len(indices) // BLOCK)):
                 if _sizes(folder, block) is None:
                     part = indices[block * BLOCK : (block + 1) * BLOCK]

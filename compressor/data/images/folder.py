@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from compressor.artifact.images import open_image
 from compressor.data.config import AugmentConfig, DataConfig
 from compressor.data.dataset import Source
 from compressor.data.groups import read_groups
-from compressor.data.images import content
+from compressor.data.images import content, unchanged
 from compressor.data.images.index import Listing, list_folder
 from compressor.data.images.setup import settle
 from compressor.data.prints import Prints
@@ -44,19 +42,13 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
     owners, rows = found.owners[good], rows[good]
     fixed = {name: np.flatnonzero(owners == number) for number, name in enumerate(found.splits) if name != "all"}
 
-    def read(index: int) -> Image.Image:
-        try:
-            return open_image(root / ids[index])
-        except OSError as error:
-            raise DataError(f"image {root / ids[index]} was readable at the start and is not now: {error}") from error
-
     sizes = np.stack([rows["width"], rows["height"]], axis=1)
     return Source(
         name=root.absolute().name,
         classes=found.classes,
         ids=ids,
         labels=found.labels[good],
-        read=read,
+        read=unchanged.reader([root / i for i in ids]),
         content=fingerprint,
         formerly=before,
         files=True,

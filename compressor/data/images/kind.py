@@ -59,9 +59,10 @@ class Images:
         return add_unlabeled(dataset, folder, progress)
 
     def settled(self, dataset: Dataset) -> dict[str, Any]:
-        """Size and augmentation."""
+        """Size and augmentation; and that nothing is stored decoded, where there was no room."""
         setup: ImageSetup = dataset.setup
-        return {"image_size": setup.size, "augment": setup.augment}
+        stored = {"decoded": False} if setup.no_room else {}
+        return {"image_size": setup.size, "augment": setup.augment} | stored
 
     def prepared(self, dataset: Dataset, teacher: Preprocessing | None, progress: Progress) -> Dataset:
         """With the decoded store behind its views, at the size of the larger model."""

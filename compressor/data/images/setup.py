@@ -26,6 +26,8 @@ class ImageSetup:
     """Sample → RGB image that views are made from, possibly smaller; None: what the dataset reads."""
     stored_side: int | None = None
     """Short side of stored images, pixels; None where views are made from the originals."""
+    no_room: bool = False
+    """Whether a decoded store was wanted and there was no room for it."""
 
 
 def settle(config: DataConfig, *, size: int, augment: AugmentConfig, in_memory: bool = False) -> ImageSetup:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from compressor.artifact.images import open_image
 from compressor.data.dataset import Dataset, stratified
-from compressor.data.images import content
+from compressor.data.images import content, unchanged
 from compressor.data.images.index import Tally, as_path, files_below
 from compressor.data.prints import Prints
 from compressor.errors import DataError
@@ -62,8 +61,10 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     if dataset.config.limit is not None:
         chosen = chosen[stratified(labels, dataset.config.limit, dataset.seed, "limit", "unlabeled")]
 
+    own = unchanged.reader(paths)
+
     def read(index: int) -> Image.Image:
-        return dataset.read(index) if index < first else open_image(paths[index - first])
+        return dataset.read(index) if index < first else own(index - first)
 
     return replace(
         dataset,
