@@ -69,7 +69,12 @@ def test_any_error_of_a_decoder_is_a_damaged_image(monkeypatch: pytest.MonkeyPat
 
 def test_only_the_named_formats_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[object] = []
-    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: ran.append(a) or Image.new("RGB", (8, 8)))
+
+    def ghostscript(*given: object, **_: object) -> Image.Image:
+        ran.append(given)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", ghostscript)
     (tmp_path / "a.jpg").write_bytes(saved(Image.new("RGB", (8, 8)), "EPS"))
     for kind in ("ICO", "PCX", "TGA", "SGI", "DDS"):
         (tmp_path / f"{kind}.jpg").write_bytes(saved(Image.new("RGB", (8, 8)), kind))
