@@ -42,9 +42,9 @@ class Notebook:
     def bar(self, label: str, total: int) -> Iterator[Bar]:
         from IPython.display import Pretty, display
 
-        handle = display(Pretty(f"{label} · 0/{total}"), display_id=True)
+        handle = display(Pretty(clean(f"{label} · 0/{total}")), display_id=True)
         try:
-            yield _Timed(lambda text: handle.update(Pretty(text)), label, total, every=0.25)
+            yield _Timed(lambda text: handle.update(Pretty(clean(text))), label, total, every=0.25)
         finally:
             handle.update(Pretty(""))
 

@@ -6,7 +6,6 @@ Only numpy and pillow.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +36,8 @@ SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", "
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Whose decoders a file may reach, whatever its name: Pillow has 40 more, and one calls Ghostscript."""
 
-PIXELS = 90_000_000
-"""The most that an image may have: 360 MB in memory. Where Pillow begins to warn."""
+PIXELS = 89_000_000
+"""The most that an image may have: 360 MB in memory. A little above, Pillow itself begins to warn."""
 
 ROOM = Room(128_000_000)
 """Pixels that all threads together may hold decoded: about 1 GB, copies included."""
@@ -169,9 +168,7 @@ def _header(source: str | Path | bytes | BinaryIO) -> Iterator[Image.Image]:
             raise OSError(f"no file: {source}")
     handle = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(handle, formats=FORMATS)
+        image = Image.open(handle, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise _damaged(f"it is none of {', '.join(FORMATS)}") from error
     except Exception as error:

@@ -26,7 +26,7 @@ def render(report: Report) -> str:
     """The report as Markdown."""
     dataset = report.dataset
     parts = [
-        f"# {markdown(report.run.name or '')}",
+        f"# {markdown(report.run.name or 'run')}",
         f"{markdown(dataset.name)}: {len(dataset.classes)} classes; {dataset.train} training, "
         f"{dataset.validation} validation and {dataset.test} test samples. Figures are on test.",
         grid(headline.COLUMNS, headline.cells(headline.rows(report))),
