@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
         """Anchor → the nodes below it, once it is closed."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
             if event.anchor not in self.sizes:
                 raise yaml.YAMLError(f"line {event.start_mark.line + 1}: *{event.anchor} contains itself")
@@ -63,7 +63,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.YAMLError(f"line {event.start_mark.line + 1}: nested more than {DEEPEST} deep")
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         if node.tag not in PLAIN:
             raise yaml.YAMLError(f"line {event.start_mark.line + 1}: {node.tag} is no plain value")
         self.depth -= 1
