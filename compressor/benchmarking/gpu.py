@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,12 +54,9 @@ def bus_id() -> str | None:
     else:
         return None
     device, found = ctypes.c_int(), ctypes.create_string_buffer(32)
-    calls: tuple[Callable[[], int], ...] = (
-        lambda: driver.cuInit(0),
-        lambda: driver.cuDeviceGet(ctypes.byref(device), 0),
-        lambda: driver.cuDeviceGetPCIBusId(found, len(found), device),
-    )
-    return found.value.decode() if all(call() == 0 for call in calls) else None
+    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
+    failed = failed or driver.cuDeviceGetPCIBusId(found, len(found), device)
+    return None if failed else found.value.decode()
 
 
 def state() -> dict[str, Any]:

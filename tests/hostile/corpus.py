@@ -49,11 +49,11 @@ def settings(rng: random.Random) -> dict[str, Any]:
             own = own.get(key) if isinstance(own, dict) else None
         return {".".join(path): rng.choice([own, own, rng.choice(MILD)])}
     for _ in range(rng.randint(1, 4)):
-        path = list(rng.choice(RECIPE))
+        parts = list(rng.choice(RECIPE))
         if rng.random() < 0.1:
-            place = rng.randrange(len(path))
-            path[place] = rng.choice(["", "x", path[place].upper(), path[place] + "s", "a" * 5000, "é"])
-        found[".".join(path)] = rng.choice(ODD)
+            place = rng.randrange(len(parts))
+            parts[place] = rng.choice(["", "x", parts[place].upper(), parts[place] + "s", "a" * 5000, "é"])
+        found[".".join(parts)] = rng.choice(ODD)
     return found
 
 
