@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from compressor.artifact.images import open_image
-from compressor.data.dataset import Dataset, stratified
+from compressor.data.dataset import Dataset
 from compressor.data.images import content
 from compressor.data.images.index import Tally, as_path, files_below
 from compressor.data.prints import Prints
+from compressor.data.splits import stratified
 from compressor.errors import DataError
 from compressor.modalities import UNLABELLED
 from compressor.progress import Progress
