@@ -38,7 +38,7 @@ class Unused(Document):
     """Files that are not used, for one reason."""
 
     reason: str
-    """`hidden`, `damaged`, `unsupported type .heic`, `shows the same as a test image`, …"""
+    """`hidden`, `damaged`, `unsupported type .heic`, `repeated from test, taken out of train`, …"""
     count: int
     """How many."""
     examples: list[str] = []

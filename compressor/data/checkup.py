@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.data.config import DataConfig
-from compressor.data.dataset import NAMED, SPLITS, Source, build
+from compressor.data.dataset import Source, build
 from compressor.data.document import ClassCount, DataReport, LookAlikes
 from compressor.data.kind import kind_of
 from compressor.data.load import modality_of
 from compressor.data.prints import look_alikes
+from compressor.data.splits import NAMED, SPLITS
 from compressor.errors import DataError
 from compressor.progress import Progress
 

@@ -79,5 +79,5 @@ class DataConfig(Section):
     max_unreadable: float = Field(default=0.01, ge=0, le=1)
     """Share of unreadable samples that is skipped with a warning; more is an error."""
     strict: bool = False
-    """Samples that show the same in two splits or in two classes are an error. Else those of two splits are taken out of
-    training (out of validation, where test has them), and those of two classes are counted."""
+    """Samples that show the same in two splits or in two classes are an error. Else those of two splits are taken out
+    of training (out of validation, where test has them), and those of two classes are counted."""

@@ -14,19 +14,15 @@ from compressor.artifact.preprocessing import Inputs, Preprocessing, taken
 from compressor.data.config import DataConfig
 from compressor.data.encoded import Encoded
 from compressor.data.groups import UNKNOWN
-from compressor.data.prints import Prints, apart, described, repeated
-from compressor.errors import DataError
+from compressor.data.prints import Prints
+from compressor.data.splits import SPLITS, complete, split, stratified, without_repeats
 from compressor.modalities import DEFAULT
 from compressor.progress import Progress
 from compressor.runnote import Unused
-from compressor.seeds import derive_seed
 from compressor.text import as_bytes
 
-SPLITS = ("train", "validation", "test")
 HELD = ("validation", "test")
 """Splits that are seen again and again as they are, never varied."""
-NAMED = 5
-"""Samples that are named of many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +207,7 @@ class Dataset:
         return preprocessing.encode([self.read(int(i)) for i in indices])
 
     def keeping(self, progress: Progress) -> Dataset:
-        """The same, with what validation and test show kept on disk as models see it: no file is decoded in every epoch."""
+        """The same with validation and test kept on disk as models see them: no file is decoded in every epoch."""
         if not self.files or not self.config.decoded:
             return self
         limit = round(self.config.decoded_limit * 1e9)
@@ -246,9 +242,9 @@ def build(source: Source, config: DataConfig) -> Dataset:
     splits = split(strata, source.fixed, config)
     notes, unused = list(source.notes), list(source.unused)
     if source.prints is not None:
-        splits, found, remarks = _without_repeats(source, source.prints, splits, config)
+        splits, found, remarks = without_repeats(source.ids, source.labels, source.prints, splits, config)
         notes, unused = notes + remarks, unused + found
-        _complete(strata, splits, "too few samples, with what two splits show taken out of one")
+        complete(strata, splits, "too few samples, with what two splits show taken out of one")
     held = {name: [source.ids[i] for i in indices] for name, indices in splits.items()}
     split_fingerprint = _hash([f"{name}:{i}" for name in SPLITS for i in held[name]])
     if config.limit is not None:
@@ -286,96 +282,6 @@ def build(source: Source, config: DataConfig) -> Dataset:
         formerly=source.formerly,
         groups=source.groups,
     )
-
-
-def split(
-    labels: NDArray[np.int64], fixed: dict[str, NDArray[np.int64]], config: DataConfig
-) -> dict[str, NDArray[np.int64]]:
-    """Three disjoint, sorted index arrays; what `fixed` does not give is drawn stratified by `data.seed`."""
-    rest = fixed.get("train", np.arange(len(labels)))
-    splits: dict[str, NDArray[np.int64]] = {n: fixed[n] for n in ("test", "validation") if n in fixed}
-    for name, share in (("test", config.test), ("validation", config.validation)):
-        if name in splits:
-            continue
-        whole = len(fixed["train"]) if fixed else len(labels)
-        # Of few samples a class each split still gets one of every class.
-        taken = stratified(labels[rest], max(round(whole * share), len(set(labels[rest]))), config.seed, name)
-        splits[name] = rest[taken]
-        rest = np.delete(rest, taken)
-    splits["train"] = rest
-    _complete(labels, splits)
-    return {name: np.sort(splits[name]) for name in SPLITS}
-
-
-def _complete(
-    labels: NDArray[np.int64], splits: dict[str, NDArray[np.int64]], why: str = "too few samples to split"
-) -> None:
-    """Raises DataError where a split lacks a class."""
-    for name in SPLITS:
-        missing = set(labels.tolist()) - set(labels[splits[name]].tolist())
-        if missing:
-            raise DataError(
-                f"{why}: {name} gets none of {len(missing)} class(es).\n"
-                f"Each class needs at least 3 samples ({len(labels)} in all), "
-                "or give the splits as folders train/, val/ and test/."
-            )
-
-
-def _without_repeats(
-    source: Source, prints: Prints, splits: dict[str, NDArray[np.int64]], config: DataConfig
-) -> tuple[dict[str, NDArray[np.int64]], list[Unused], list[str]]:
-    """The splits with nothing in two of them, what was taken out, and notes on what stays.
-
-    Raises:
-        DataError: something is there twice that must not be, and `data.strict` asks for an error.
-    """
-    parted = apart(splits, prints.exact)
-    unused = [
-        Unused(reason=reason, count=len(names), examples=names[:NAMED])
-        for reason, names in described(parted.moved, source.ids)
-    ]
-    doubtful, twice = [], 0
-    labels = source.labels.reshape(len(source.ids), -1)
-    for name in SPLITS:
-        for same in repeated(parted.splits[name], prints.exact):
-            twice += len(same) - 1
-            if (labels[same] != labels[same[0]]).any():
-                doubtful.append(" = ".join(source.ids[i] for i in same[:NAMED]))
-    notes = []
-    if twice:
-        notes.append(
-            f"{twice} sample(s) show what another one of their split does; they count as often as they are there"
-        )
-    if doubtful:
-        named = "; ".join(doubtful[:NAMED]) + (" …" if len(doubtful) > NAMED else "")
-        notes.append(f"{len(doubtful)} time(s) the very same is labelled as two classes: {named}")
-    if config.strict and (unused or doubtful):
-        lines = [str(entry) for entry in unused] + (notes[-1:] if doubtful else [])
-        raise DataError(
-            "data.strict (--strict-data): the splits hold samples that show the same.\n" + "\n".join(lines[:2])
-        )
-    return parted.splits, unused, notes
-
-
-def stratified(labels: NDArray[np.int64], count: int, seed: int, *salt: str) -> NDArray[np.int64]:
-    """Positions of `count` samples with the classes' shares kept, at least one each; sorted.
-
-    A count below the number of classes takes one each of randomly chosen ones.
-
-    A smaller count is always a subset of a larger one: samples are ranked once, per class, by seed.
-    """
-    if count >= len(labels):
-        return np.arange(len(labels))
-    ranks = np.empty(len(labels))
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        order = np.random.default_rng(derive_seed(seed, *salt, int(c))).permutation(len(members))
-        # The k-th of n members stands at (k + ½) / n: cutting all classes at one height keeps shares.
-        ranks[members[order]] = (np.arange(len(members)) + 0.5) / len(members)
-        # The first of each class go before all others, in an order of classes that no salt changes: where the count is
-        # below their number, every split keeps samples of the same classes, and not those whose names come first.
-        ranks[members[order[0]]] = -1 - np.random.default_rng(derive_seed(seed, "classes", int(c))).random()
-    return np.sort(np.argsort(ranks, kind="stable")[:count])
 
 
 def _hash(parts: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The split that choices are made on, encoded once and kept on disk: no validation image is decoded in every epoch.
 
-`$COMPRESS_CACHE/decoded/<fingerprint>/<input>-<block>.shard`. What is in it is exactly what `Preprocessing.encode` gave.
+`$COMPRESS_CACHE/decoded/encoded-<fingerprint>/<input>-<block>.shard`: exactly what `Preprocessing.encode` gave.
 """
 
 from __future__ import annotations

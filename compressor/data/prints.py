@@ -112,7 +112,7 @@ def described(moved: dict[tuple[str, str], list[tuple[int, int]]], ids: Sequence
     """(reason, names) of what was taken out of a split."""
     return [
         (
-            f"shows the same as a {owner} sample: taken out of {split}",
+            f"repeated from {owner}, taken out of {split}",
             [f"{ids[i]} = {ids[j]}" for i, j in pairs],
         )
         for (split, owner), pairs in moved.items()

@@ -1,7 +1,7 @@
 """What a model was trained on: prints of the samples (`data.prints`), in a small file beside its weights.
 
-64 bits a sample, ascending, little-endian, and nothing else: there is nothing in it to be parsed or executed. The card says
-how many and their digest.
+64 bits a sample, ascending, little-endian, and nothing else: there is nothing in it to be parsed or executed. The card
+says how many and their digest.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def blocks(found: DataReport) -> list[Block]:
         )
     out += [f"Not used: {entry}" for entry in found.unused]
     out += [
-        f"Look alike: {entry.pairs} pair(s) of {entry.splits} ({'; '.join(entry.examples[:3])}). They are kept: look at "
-        "them, a copy of a test sample in training makes figures too good"
+        f"Look alike: {entry.pairs} pair(s) of {entry.splits} ({'; '.join(entry.examples[:3])}). They are kept: "
+        "look at them, a copy of a test sample in training makes figures too good"
         for entry in found.look_alikes
     ]
     out += [f"Note: {note}" for note in found.notes]

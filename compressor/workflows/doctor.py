@@ -27,7 +27,7 @@ class DoctorResult(Shown):
     """What was found."""
 
     document: dict[str, Any]
-    """`host`, `versions`, `cache`, `providers`, `missing_extras`, `both_onnxruntimes`; `data` where a folder was given."""
+    """`host`, `versions`, `cache`, `providers`, `missing_extras`, `both_onnxruntimes`; `data` of a folder."""
     data: DataReport | None = None
     """What the folder holds."""
 
@@ -54,7 +54,7 @@ def doctor(*, data: str | Path | None = None, progress: Progress | None = None) 
     """The machine, the execution providers, and what is missing with the line that installs it.
 
     Args:
-        data: a data folder (or `digits`), which is looked at as a whole before anything is trained: classes, sizes, what is
+        data: a data folder (or `digits`), looked at as a whole before anything is trained: classes, sizes, what is
             damaged or not used and why, repeats, look-alikes in two splits, and what the splits will be.
         progress: where to report to; None fits the surroundings.
 

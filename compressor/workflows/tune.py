@@ -133,6 +133,7 @@ def search(
     import optuna
 
     _check(planned.recipe)
+    planned = replace(planned, dataset=planned.dataset.keeping(progress))
     same_data(run, planned.dataset)
     if not run.recipe.is_file():
         write_text(run.recipe, planned.recipe.to_yaml())

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from compressor.data.config import DataConfig
-from compressor.data.dataset import SPLITS, Dataset
+from compressor.data.dataset import Dataset
 from compressor.data.images import content
 from compressor.data.load import load_dataset
 from compressor.data.prints import look_alikes
+from compressor.data.splits import SPLITS
 from compressor.errors import DataError
 from tests.conftest import fill, paint
 
@@ -71,9 +72,9 @@ def test_what_test_shows_is_taken_out_of_training_and_of_validation(tmp_path: Pa
     never_in_two(dataset)
     assert {name: len(dataset.splits[name]) for name in SPLITS} == {"train": 12, "validation": 12, "test": 12}
     assert unused(dataset) == {
-        "shows the same as a test sample: taken out of train": 1,
-        "shows the same as a test sample: taken out of validation": 1,
-        "shows the same as a validation sample: taken out of train": 1,
+        "repeated from test, taken out of train": 1,
+        "repeated from test, taken out of validation": 1,
+        "repeated from validation, taken out of train": 1,
     }
     assert ["train/a/copy.png = test/a/0.png"] in [entry.examples for entry in dataset.unused]
     with pytest.raises(DataError, match=r"(?s)strict.*train/a/copy.png = test/a/0.png"):

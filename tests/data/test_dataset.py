@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from compressor.data.config import DataConfig
-from compressor.data.dataset import SPLITS, stratified
 from compressor.data.load import load_dataset
+from compressor.data.splits import SPLITS, stratified
 from compressor.errors import DataError
 from tests.conftest import fill, paint
 

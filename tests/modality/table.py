@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import GraphInput, Inputs, Preprocessing, noise
 from compressor.data.config import DataConfig
-from compressor.data.dataset import SPLITS, Dataset, Source
+from compressor.data.dataset import Dataset, Source
 from compressor.data.kind import Item
+from compressor.data.splits import SPLITS
 from compressor.errors import DataError, UsageError
 from compressor.modalities import UNLABELLED
 from compressor.models.architecture import Architecture

@@ -64,7 +64,7 @@ def test_the_run_folder_is_as_designed_and_reloads(run: Path) -> None:
     ]  # fmt: skip
     seed = run / "stages" / "01-student-mobilenetv3_small_050" / "seed0"
     assert {p.name for p in seed.iterdir()} == {
-        "weights.safetensors", "model.json", "metrics.jsonl", "predictions.npz", "validation.npz",
+        "weights.safetensors", "model.json", "metrics.jsonl", "predictions.npz", "validation.npz", "seen.bin",
     }  # fmt: skip
     note = json.loads((run / "run.json").read_text())
     assert note["status"] == "done"

@@ -44,7 +44,7 @@ def test_a_folder_is_described_before_anything_is_trained(messy: Path) -> None:
     assert {entry.reason: entry.examples for entry in found.unused} == {
         "damaged": ["train/cat/broken.jpg"],
         "unsupported type .heic": ["train/cat/phone.heic"],
-        "shows the same as a test sample: taken out of train": ["train/cat/copy.jpg = test/cat/0.jpg"],
+        "repeated from test, taken out of train": ["train/cat/copy.jpg = test/cat/0.jpg"],
     }
     (alike,) = found.look_alikes
     assert (alike.splits, alike.pairs) == ("test and train", 1)

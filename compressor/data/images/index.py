@@ -90,8 +90,8 @@ def list_folder(root: Path) -> Listing:
     """A labelled folder's images.
 
     Raises:
-        DataError: no class folders, an empty one, fewer than two classes, splits whose classes differ, or a layout that may
-            mean two things.
+        DataError: no class folders, an empty one, fewer than two classes, splits whose classes differ, or a layout that
+            may mean two things.
     """
     tally = Tally()
     layout, notes = _layout(root, tally)
@@ -126,7 +126,7 @@ def files_below(folder: Path, prefix: str, tally: Tally) -> Iterator[File]:
     """The image files at any depth of a folder, in no order; what is not used is counted.
 
     Args:
-        folder: where to look. Links to folders in it are not followed: they may lead round in circles, or to another class.
+        folder: where to look. Links to folders in it are not followed: they may lead round, or to another class.
         prefix: the folder's name in the names of its files.
     """
     waiting = [(str(folder), prefix)]

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from compressor.data.dataset import Dataset, stratified
+from compressor.data.dataset import Dataset
 from compressor.data.images import content, unchanged
 from compressor.data.images.index import Tally, as_path, files_below
 from compressor.data.prints import Prints
+from compressor.data.splits import stratified
 from compressor.errors import DataError
 from compressor.modalities import UNLABELLED
 from compressor.progress import Progress
