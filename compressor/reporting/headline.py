@@ -187,7 +187,9 @@ def budget_line(budget: Budget) -> str:
         epochs = (
             budget.epochs.get("member") or budget.epochs.get(phase) if phase == "teacher" else budget.epochs.get(phase)
         )
-        return f"{phase} {lasted(budget.planned[phase])}" + (f" ({epochs} epochs)" if epochs else "")
+        return f"{phase} {lasted(budget.planned[phase])}" + (
+            f" ({epochs} epoch{'s' if epochs > 1 else ''})" if epochs else ""
+        )
 
     return f"Of {budget.time}: {', '.join(part(phase) for phase in budget.planned)}."
 
@@ -203,7 +205,7 @@ def time_line(report: Report) -> str | None:
     text = f"Given {budget.time}, the run took {lasted(spent)} ({100 * spent / budget.seconds:.0f} %)"
     if late[worst] > 0.05 * budget.seconds:
         text += f"; {worst} took {lasted(taken[worst])} instead of {lasted(budget.planned.get(worst, 0.0))}"
-    return f"{text}. What a run takes over its time is told, not made up for."
+    return text + (". What a run takes over its time is told, not made up for." if spent > budget.seconds else ".")
 
 
 def _one_training(helped: Help) -> str:
