@@ -116,8 +116,9 @@ def child(home: Path, given: dict[str, Any], *, quick: bool) -> None:
         write = exporting._write
         exporting._write = lambda *a, dynamo, **k: write(*a, dynamo=False, **k)  # a second instead of ten
         if quick:
-            street.export_run = lambda *a, **k: {}
-            street.document = lambda *a, **k: {"rows": [], "host": None}  # type: ignore[assignment,return-value]
+            nothing: dict[str, Any] = {"export_run": {}, "document": {"rows": [], "host": None}}
+            for name, found in nothing.items():
+                setattr(street, name, lambda *a, found=found, **k: found)
         run = Path("runs/x")
         progress = Phase(home / "phase")
         if (run / "recipe.yaml").is_file():
@@ -133,6 +134,11 @@ def child(home: Path, given: dict[str, Any], *, quick: bool) -> None:
         os._exit(code)
 
 
+def ended(home: Path) -> bool:
+    """Whether it was done before it was killed."""
+    return any(read_json(path)["status"] == "done" for path in (home / "runs").glob("*/run.json"))
+
+
 def digests(home: Path) -> dict[str, str]:
     """Every weights file of the run, by its place; and that it is done."""
     (run,) = (p.parent for p in (home / "runs").glob("*/run.json") if read_json(p)["status"] == "done")
@@ -140,6 +146,12 @@ def digests(home: Path) -> dict[str, str]:
         str(path.relative_to(run)): hashlib.blake2b(path.read_bytes()).hexdigest()
         for path in sorted(run.rglob("*.safetensors"))
     }
+
+
+def killed_with(kills: Counter[tuple[str, int]]) -> tuple[int, int]:
+    """Kills of runs without loader processes, and with two."""
+    without, two = (sum(n for (_, workers), n in kills.items() if workers == own) for own in (0, 2))
+    return without, two
 
 
 def main() -> None:
@@ -158,18 +170,19 @@ def main() -> None:
         _, _, seconds = attempt(whole, chain(arguments, 0), None, quick=arguments.quick)
         expected = digests(whole)
         number = 0
-        while sum(kills.values()) < arguments.kills:
-            workers = 2 * (number % 2)
+        while min(total := killed_with(kills)) < arguments.kills / 2:
+            workers = 0 if total[0] <= total[1] else 2
             home = Path(top) / str(number)
             home.mkdir()
             killed, own = True, 0
             while killed:
                 # After so many, or when there are enough, what is left comes to its end.
-                more = own < MOST and sum(kills.values()) < arguments.kills
+                more = own < MOST and killed_with(kills)[workers // 2] < arguments.kills / 2
                 after = rng.uniform(0, seconds * rng.choice(SHARES)) if more else None
                 killed, phase, _ = attempt(home, chain(arguments, workers), after, quick=arguments.quick)
                 kills[phase, workers] += killed
                 own += killed
+                killed = killed and not ended(home)
             if (home / "error").exists():
                 sys.exit((home / "error").read_text())
             found = digests(home)
@@ -181,9 +194,13 @@ def main() -> None:
     lines = [
         (phase, str(kills[phase, 0]), str(kills[phase, 2])) for phase in phases if kills[phase, 0] + kills[phase, 2]
     ]
-    lines.append(("all", *(str(sum(v for (_, w), v in kills.items() if w == own)) for own in (0, 2))))
-    lines.append(("runs that ended", *(str(endings[own, True] + endings[own, False]) for own in (0, 2))))
-    lines.append(("of them equal, byte by byte", *(str(endings[own, True]) for own in (0, 2))))
+    total = killed_with(kills)
+    runs = {own: endings[own, True] + endings[own, False] for own in (0, 2)}
+    lines += [
+        ("all", str(total[0]), str(total[1])),
+        ("runs that ended", str(runs[0]), str(runs[2])),
+        ("of them equal, byte by byte", str(endings[0, True]), str(endings[2, True])),
+    ]
     figures = {
         "kills": [{"phase": p, "workers": w, "kills": n} for (p, w), n in sorted(kills.items()) if n],
         "runs": sum(endings.values()),

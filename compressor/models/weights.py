@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from compressor.artifact.preprocessing import Preprocessing
+from compressor.data.views import generators_restored
 from compressor.errors import CheckpointError, UsageError, first_line
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family, family_of
@@ -76,7 +77,8 @@ def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
     if init not in {"auto", "pretrained"}:
         return _from_file(architecture, Path(init).expanduser())
     try:
-        state = family(architecture.family).pretrained(architecture)
+        with generators_restored():  # `auto` that comes to nothing draws the very weights that `scratch` does
+            state = family(architecture.family).pretrained(architecture)
     except UsageError as error:
         if init == "pretrained":
             raise

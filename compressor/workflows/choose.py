@@ -52,7 +52,7 @@ def choose(
     if (status in ("tuning", "tuned")) != search:
         owner = "distill" if search else "tune"
         raise UsageError(f"run '{run.path}' was made by another command: compress {owner} --resume {run.path}")
-    if status == "done":
+    if status == "done" and run.report.is_file():  # else it was stopped between its last word and its report
         raise UsageError(f"run '{run.path}' is already done; `compress report {run.path}` shows it")
     if not run.recipe.is_file():
         raise CompressorError(f"run '{run.path}' has no recipe.yaml to resume from")

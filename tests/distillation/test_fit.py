@@ -17,6 +17,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.distillation import fit as loop
 from compressor.distillation import state
+from compressor.distillation import step as stepping
 from compressor.distillation.config import SaveConfig, StageConfig
 from compressor.distillation.fit import fit, head_alone
 from compressor.distillation.job import Job
@@ -107,7 +108,7 @@ class Killed(BaseException):
 
 def killed_at(count: int, monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> None:
     """From now on step number `count` (from 1) is never done."""
-    step, seen = loop.step, 0
+    step, seen = stepping.step, 0
 
     def killed(*args: Any, **kwargs: Any) -> Any:
         nonlocal seen

@@ -160,9 +160,8 @@ def test_an_image_that_changes_under_the_run_is_named(tmp_path: Path, how: str, 
         victim.write_bytes(victim.read_bytes()[:300])
     else:
         victim.unlink()
-    net = nn.Module()
     net = model(2)
-    net.fc = nn.Linear(net.fc.in_features, 2)  # type: ignore[union-attr,arg-type,assignment]
+    net.fc = nn.Linear(net.fc.in_features, 2)  # type: ignore[union-attr,arg-type]
     with pytest.raises(DataError) as caught:
         train(net, own, job(1), tmp_path / "out")
     assert str(caught.value).startswith(f"image {victim} ")

@@ -20,6 +20,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
 from compressor.data.loaders import training_loader
 from compressor.distillation import fit as loop
+from compressor.distillation import step as stepping
 from compressor.distillation import targets
 from compressor.distillation.chain import Result, confident, finished
 from compressor.distillation.config import TargetsConfig
@@ -140,7 +141,7 @@ def test_the_cache_lists_the_store_and_a_seeded_run_uses_it_again_and_repeats_to
 @TWO
 @pytest.mark.usefixtures("torchscript")
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, seen = loop.step, 0
+    step, seen = stepping.step, 0
 
     def stopping(*args: Any, **kwargs: Any) -> Any:
         nonlocal seen

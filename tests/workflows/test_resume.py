@@ -13,16 +13,20 @@ from typing import Any
 import pytest
 import yaml
 from safetensors.torch import load_file
+from typer.testing import Result
 
 from compressor import runfolder
 from compressor.data import shards
 from compressor.distillation import chain, targets
 from compressor.distillation import fit as loop
+from compressor.distillation import step as stepping
 from compressor.errors import CompressorError, UsageError
 from compressor.models import weights as weighing
+from compressor.models.family import family
 from compressor.workflows import distill as pipeline
 from compressor.workflows import export as exporting
-from tests.conftest import TINY, Result, compress
+from compressor.workflows.benchmark import document as measure
+from tests.conftest import TINY, compress
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -40,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def at_step(number: int, do: Callable[[], None], monkeypatch: pytest.MonkeyPatch, *, role: str = "student") -> None:
     """Does something once, before a role's step `number`, from 0."""
-    step = loop.step
+    step = stepping.step
 
     def watched(run: Any, batch: Any, position: int, **kwargs: Any) -> Any:
         if run.job.label.startswith(role) and position == number:
@@ -88,7 +92,7 @@ def test_sigterm_saves_the_step_that_was_done_and_the_run_goes_on_from_it_exactl
     assert (stopped.exit_code, status("parts")) == (130, "interrupted")
     assert (stage("parts", "student") / "state" / "step-0000000003.safetensors").is_file()
     steps: list[int] = []
-    step = loop.step
+    step = stepping.step
 
     def noting(run: Any, batch: Any, position: int, **kwargs: Any) -> Any:
         steps.append(position)
@@ -148,8 +152,8 @@ def test_a_resume_keeps_the_weights_that_init_auto_came_to(monkeypatch: pytest.M
             online_calls.append(architecture.name)
             return self.own.build(architecture).state_dict()
 
-    family = weighing.family
     chosen = ["--assistants", "test_vit"]
+
     at_step(2, raised(KeyboardInterrupt()), monkeypatch, role="assistant")
     assert compress(*CHAIN, *chosen, "--name", "early").exit_code == 130
     at_step(2, raised(KeyboardInterrupt()), monkeypatch)
@@ -195,7 +199,7 @@ def test_what_was_exported_and_measured_before_a_stop_is_not_made_again(
     shutil.copytree(run, workdir / "runs" / "x")
     own = runfolder.RunFolder(Path("runs/x"))
     made: list[str] = []
-    export, measure = exporting.export_one, pipeline.document
+    export = exporting.export_one
 
     def exported(*args: Any, **kwargs: Any) -> Any:
         made.append(args[2].name)
