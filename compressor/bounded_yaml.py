@@ -53,19 +53,20 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
             if event.anchor not in self.sizes:
-                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: *{event.anchor} contains itself")
+                raise yaml.YAMLError(f"line {line}: *{event.anchor} contains itself")
             self._count(self.sizes[event.anchor], event)
             return super().compose_node(parent, index)
         before = self.nodes
         self._count(1, event)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: nested more than {DEEPEST} deep")
+            raise yaml.YAMLError(f"line {line}: nested more than {DEEPEST} deep")
         node: Any = super().compose_node(parent, index)
         if node.tag not in PLAIN:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: {node.tag} is no plain value")
+            raise yaml.YAMLError(f"line {line}: {node.tag} is no plain value")
         self.depth -= 1
         if getattr(event, "anchor", None):
             self.sizes[event.anchor] = self.nodes - before

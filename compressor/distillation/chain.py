@@ -96,9 +96,7 @@ def run_stage(
 
     Without a teacher the objective is the hard labels alone. A training that has a save goes on as it was begun.
     `settle` is told the micro-batch that memory had room for, where it ran out.
-
-    Raises:
-        CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
+    Raises CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
     model, trained, untouched = begin.model, None, begin.training == "none"
     shown = [begin.seen, dataset.shown("train") if begin.training != "none" else None]
@@ -137,13 +135,15 @@ def run_stage(
         validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
         top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
     )
-    if untouched and role in stones.ROLES:
-        stones.inherit(begin.origin, folder)
-    return _finish(folder, model, card, validation, test)
+    return _finish(folder, model, card, validation, test, stone_origin=begin.origin if untouched else None)
 
 
-def _finish(folder: Path, model: nn.Module, card: Card, validation: Predictions, test: Predictions) -> Result:
-    """Leaves a stage's files, the card last; then the saves have served."""
+def _finish(
+    folder: Path, model: nn.Module, card: Card, validation: Predictions, test: Predictions, *, stone_origin: str | None
+) -> Result:
+    """Leaves a stage's files, the card last; then the saves have served. Stepping stones come from where a teacher did."""
+    if stone_origin is not None and card.role in stones.ROLES:
+        stones.inherit(stone_origin, folder)
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
     checkpoint.save(folder, model, card)

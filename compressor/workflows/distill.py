@@ -97,7 +97,6 @@ def distill(
     time: str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
-
     Args: the options of `compress distill`; docs/recipes.md has what they change.
         recipe: a Recipe, a file, or a packaged one's name; options overrule it, `settings` overrule both.
         settings: `--set` strings, or values by recipe key: `{"stage.objective.kd.temperature": 2}`.
@@ -105,7 +104,7 @@ def distill(
         command: what `run.json` notes as the way the run was started.
 
     Raises:
-        UsageError, RecipeError, DataError: something given is wrong; nothing was started.
+        UsageError, RecipeError, DataError: something given is wrong, nothing was started.
         CompressorError: it failed while running; `resume` goes on with it.
     """
     since = monotonic()
@@ -122,9 +121,8 @@ def distill(
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
     try:
-        found = carry_out(
-            planned, run, progress, device=own, command=command or spelled("distill", given, settings), since=since
-        )
+        spelt = command or spelled("distill", given, settings)
+        found = carry_out(planned, run, progress, device=own, command=spelt, since=since)
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise

@@ -182,13 +182,13 @@ def test_only_what_learns_from_stored_views_reuses_them(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taught: bool
 ) -> None:
     seen: set[int] = set()
-    step = loop._step
+    from compressor.distillation.step import step
 
     def watched(run: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         seen.update(batch["number"].tolist())
         return step(run, batch, *args, **kwargs)
 
-    monkeypatch.setattr(loop, "_step", watched)
+    monkeypatch.setattr(loop, "step", watched)
     teacher = FrozenTeacher(model(1), PRE) if taught else None
     objective: dict[str, Any] = {"ce": {}} | ({"kd": {}} if taught else {})
     train(model(0), dataset, job(3, teacher, objective=objective, targets={"views": 2}), tmp_path)

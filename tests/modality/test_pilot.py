@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from compressor.distillation import arms, assistants, chain, fit
+from compressor.distillation import arms, assistants, chain, fit, targets
 from compressor.distillation.chain import Result, finished
 from compressor.distillation.config import StageConfig
 from compressor.distillation.document import PastPilot
@@ -31,7 +31,7 @@ def _only_training(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(street, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(street, "document", lambda *a, **k: {"rows": [], "host": None})
     monkeypatch.setattr(chain, "stage_seconds", lambda *a, **k: 1.0)  # a busy machine must not change the choice
-    monkeypatch.setattr(own.targets, "seconds_per_view", lambda *a, **k: 0.1)
+    monkeypatch.setattr(targets, "seconds_per_view", lambda *a, **k: 0.1)
     monkeypatch.setattr(arms, "OBJECTIVES", dict(list(arms.OBJECTIVES.items())[:2]))
     write_table(workdir / "x.table.csv", count=900)
 

@@ -61,7 +61,6 @@ def add_unlabeled(dataset: Dataset, folder: Path, progress: Progress) -> Dataset
     chosen = np.arange(first, first + len(paths))
     if dataset.config.limit is not None:
         chosen = chosen[stratified(labels, dataset.config.limit, dataset.seed, "limit", "unlabeled")]
-
     own = unchanged.reader(paths)
 
     def read(index: int) -> Image.Image:
