@@ -63,7 +63,7 @@ class Cost:
 
 
 def shares(teacher: float) -> dict[str, float]:
-    """Role → its share of the time that trains. What a pilot may take joins here, out of the student's.
+    """Role → its share of the time that trains; a pilot takes its own out of the student's.
 
     Args:
         teacher: the share that the epochs which the data suggest for a teacher would take; 0 where none is trained.
@@ -93,7 +93,8 @@ def divide(
     if over:
         progress.say(f"the time of {given} decides the epochs; left aside: {', '.join(over)}")
     costs = measured(planned, device, progress, keep=keep)
-    budget = allotted(given, {"start": time.monotonic() - since, **afterwards(planned.recipe)}, costs)
+    fixed = {"start": time.monotonic() - since, **afterwards(planned.recipe)}
+    budget = allotted(given, fixed, costs, pilot=_pilot(planned))
     progress.say(budget_line(budget))
     return settled(planned, budget)
 
@@ -121,21 +122,33 @@ def measured(planned: Plan, device: Accelerator, progress: Progress, *, keep: bo
     return found
 
 
-def allotted(given: str, fixed: dict[str, float], costs: Sequence[Cost]) -> Budget:
+def _pilot(planned: Plan) -> float:
+    """What the pilot may take for each second of one of the student's trainings; 0 where nothing is left to it."""
+    stage, recipe = planned.stage("student"), planned.recipe
+    chooses = recipe.assistants == "auto" or (stage is not None and stage.config.objective.auto)
+    return recipe.pilot if chooses and recipe.pilot != "off" else 0.0
+
+
+def allotted(given: str, fixed: dict[str, float], costs: Sequence[Cost], *, pilot: float = 0.0) -> Budget:
     """The division: what is fixed first, then `shares`; what whole epochs leave of the teacher's is the student's.
 
     Student, baseline and assistants get equal epochs.
 
     Args:
         fixed: phase → seconds that don't depend on epochs.
+        pilot: its share of one of the student's trainings.
 
     Raises:
         UsageError: see `divide`.
     """
     teachers, pupils = [c for c in costs if c.teaches], [c for c in costs if not c.teaches]
 
+    def choosing(epochs: int) -> float:
+        return sum(pilot * c.rate.epoch * epochs for c in pupils if c.stage.role == "student")
+
     def learning(epochs: int) -> float:
-        return sum(c.trained(_epochs(c, 0, epochs)) + c.stored(_epochs(c, 0, epochs)) for c in pupils)
+        each = sum(c.trained(_epochs(c, 0, epochs)) + c.stored(_epochs(c, 0, epochs)) for c in pupils)
+        return each + choosing(epochs)
 
     each = sum(c.rate.epoch for c in teachers)
     left = lasting(given) - sum(fixed.values()) - sum(c.rate.once for c in teachers)
@@ -155,8 +168,9 @@ def allotted(given: str, fixed: dict[str, float], costs: Sequence[Cost]) -> Budg
     got = {c.stage.role: _epochs(c, own, epochs) for c in costs}
     live = [_live(c, got[c.stage.role]) for c in costs]
     if live != list(costs):
-        return allotted(given, fixed, live)
+        return allotted(given, fixed, live, pilot=pilot)
     planned = {"start": fixed["start"], "teacher": sum(c.trained(got[c.stage.role]) for c in teachers)}
+    planned["pilot"] = choosing(epochs)
     planned["targets"] = sum(c.stored(got[c.stage.role]) for c in pupils)
     for cost in pupils:
         role = cost.stage.role

@@ -53,6 +53,16 @@ def test_a_division_fills_the_time_and_one_epoch_more_would_not_fit(given: str, 
     assert found.epochs["teacher"] <= 30, "no more than the data suggest"
 
 
+def test_a_pilot_takes_its_share_out_of_the_students() -> None:
+    found = costs("teacher", "student", "baseline", teacher=Rate(once=1.0))
+    without = budget.allotted("10m", FIXED, found)
+    piloted = budget.allotted("10m", FIXED, found, pilot=0.5)
+    assert "pilot" not in without.planned
+    assert piloted.planned["pilot"] == 0.5 * piloted.epochs["student"]
+    assert piloted.epochs["student"] < without.epochs["student"]
+    assert piloted.seconds - 3.5 < sum(piloted.planned.values()) <= piloted.seconds
+
+
 def test_a_teacher_that_needs_no_training_leaves_its_share_to_the_student() -> None:
     trained = allot("5m", costs("teacher", "student", "baseline"))
     given = allot("5m", costs("teacher", "student", "baseline", teacher=Rate(once=1.0)))
