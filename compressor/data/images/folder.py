@@ -19,7 +19,7 @@ from compressor.data.images.setup import settle
 from compressor.errors import DataError
 from compressor.files import cache_dir, write_json
 from compressor.progress import Progress, track
-from compressor.text import as_bytes
+from compressor.text import as_bytes, line
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -70,7 +70,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
 
     fixed = {name: np.flatnonzero(names == name) for name in layout} if set(layout) != {"all"} else {}
     return Source(
-        name=root.absolute().name,
+        name=line(root.absolute().name),  # it travels in exported files, as UTF-8
         classes=classes,
         ids=ids,
         labels=np.array(labels, dtype=np.int64)[keep],
