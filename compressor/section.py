@@ -26,15 +26,18 @@ SEED = 2**63 - 1
 class Section(BaseModel):
     """A section of a recipe: frozen, and nothing in it that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=LONGEST)
+    # Not `str_max_length`: with it, pydantic refuses the names of files that are no UTF-8.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """No text holds a NUL, which no path and no name can; `yes` and `true` are no numbers."""
+        """No text holds a NUL, which no path and no name can, or is endless; `yes` and `true` are no numbers."""
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and "\0" in text:
                 raise ValueError("text must not hold a NUL character")
+            if isinstance(text, str) and len(text) > LONGEST:
+                raise ValueError(f"text should have at most {LONGEST} characters")
         field = cls.model_fields[info.field_name or ""]
         if (
             isinstance(value, bool)

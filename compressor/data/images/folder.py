@@ -16,6 +16,7 @@ from compressor.data.images.setup import settle
 from compressor.data.prints import Prints
 from compressor.errors import DataError
 from compressor.progress import Progress
+from compressor.text import line
 
 
 def read_folder(config: DataConfig, progress: Progress) -> Source:
@@ -44,7 +45,7 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
 
     sizes = np.stack([rows["width"], rows["height"]], axis=1)
     return Source(
-        name=root.absolute().name,
+        name=line(root.absolute().name),  # it travels in exported files, as UTF-8
         classes=found.classes,
         ids=ids,
         labels=found.labels[good],
