@@ -153,7 +153,7 @@ def content_pass(root: Path, most: int | None = None) -> dict[str, float]:
             raise KeyboardInterrupt
         return original(*args)
 
-    content._row = counting
+    content._row = counting  # type: ignore[assignment]
 
     def work() -> int:
         with contextlib.suppress(KeyboardInterrupt):

@@ -163,7 +163,7 @@ def test_without_room_images_are_decoded_each_time_and_it_is_said(large: Path) -
 def test_what_validation_shows_is_decoded_once_for_all_models_and_epochs(large: Path) -> None:
     plain = load_dataset(DataConfig(source=str(large)))
     read: Counter[int] = Counter()
-    counting = replace(plain, read=lambda i: read.update([i]) or plain.read(i))  # type: ignore[func-returns-value]
+    counting = replace(plain, read=lambda i: read.update([i]) or plain.read(i))
     teacher, student = ImagePreprocessing(size=24), ImagePreprocessing(size=24, mean=(0.5, 0.5, 0.5))
     wanted = list(plain.inputs("validation", student, 1))
     for dataset in (counting.keeping(Silent()), counting.keeping(Silent())):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compressor.artifact import images
 from compressor.data.config import DataConfig
 from compressor.data.images import folder
 from compressor.data.images.decoded import with_decoded
@@ -81,7 +82,7 @@ def baseline_epochs(run: Path) -> int:
 
 def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: Counter[str] = Counter()
-    original = folder.open_image
+    original = images.open_image
     monkeypatch.setattr(
         folder, "open_image", lambda path: opened.update([str(path.relative_to(photos))]) or original(path)
     )

@@ -301,9 +301,12 @@ def test_top_k_rows_keep_the_largest_and_the_mass_of_the_rest(dtype: str) -> Non
 def test_the_precision_is_judged_on_samples_of_all_classes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ordered = replace(dataset, splits=dataset.splits | {"train": np.argsort(dataset.labels, kind="stable")[:300]})
     asked: list[int] = []
-    monkeypatch.setattr(
-        targets, "_views", lambda teacher, data, samples, view: asked.extend(samples) or {"pixels": torch.zeros(1)}
-    )
+
+    def noting(teacher: Any, data: Any, samples: Any, view: int) -> dict[str, torch.Tensor]:
+        asked.extend(samples)
+        return {"pixels": torch.zeros(1)}
+
+    monkeypatch.setattr(targets, "_views", noting)
     monkeypatch.setattr(targets, "on_device", lambda views, device: views)
 
     class Quick(FrozenTeacher):
@@ -322,7 +325,7 @@ def test_the_same_weights_in_another_architecture_have_a_store_of_their_own(data
     model = network(0)
     names = set()
     for stem in ("keep", "stride1"):
-        architecture = TimmArchitecture(name="test_resnet", classes=10, image_size=32, stem=stem)  # type: ignore[arg-type]
+        architecture = TimmArchitecture(name="test_resnet", classes=10, image_size=32, stem=stem)
         teacher = FrozenTeacher(model, PRE, architecture=architecture)
         store, _ = targets.describe(teacher, dataset, EXACT, embedding=False, precision="fp32", dense=True)
         names.add(store.folder.name)

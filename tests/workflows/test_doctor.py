@@ -90,7 +90,7 @@ def test_the_machine_is_told_as_before() -> None:
 
 
 def test_the_plan_and_strict_data_say_it_too(messy: Path) -> None:
-    common = ["distill", "--teacher", "test_resnet", "--student", "test_resnet", "--data", messy,
+    common = ["distill", "--teacher", "test_resnet", "--student", "test_resnet", "--data", str(messy),
               "--set", "data.max_unreadable=0.5", "--dry-run"]  # fmt: skip
     refused = compress(*common, "--strict-data")
     assert refused.exit_code == 2
