@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,7 +47,7 @@ def _report(source: Source, splits: dict[str, NDArray[np.int64]], config: DataCo
     whole = np.bincount(labels, minlength=number)
     of = {s: np.bincount(labels[splits[s]], minlength=number) if s in splits else np.zeros(number, int) for s in SPLITS}
     sizes = source.prints.sizes if source.prints else None
-    shown: dict[str, Any] = {} if sizes is None or not len(sizes) else _sizes(sizes)
+    smallest, median, largest = (None, None, None) if sizes is None or not len(sizes) else _sizes(sizes)
     return DataReport(
         name=source.name,
         samples=len(source.ids),
@@ -60,20 +58,20 @@ def _report(source: Source, splits: dict[str, NDArray[np.int64]], config: DataCo
         train=int(of["train"].sum()),
         validation=int(of["validation"].sum()),
         test=int(of["test"].sum()),
-        **shown,
+        smallest=smallest,
+        median=median,
+        largest=largest,
         seed=config.seed,
         imbalance=float(whole.max() / max(1, whole.min())),
         look_alikes=_look_alikes(source, splits),
     )
 
 
-def _sizes(sizes: NDArray[np.int32]) -> dict[str, list[int]]:
+def _sizes(sizes: NDArray[np.int32]) -> tuple[list[int], list[int], list[int]]:
+    """Width and height: fewest pixels, medians, most pixels."""
     pixels = sizes.astype(np.int64).prod(axis=1)
-    return {
-        "smallest": sizes[pixels.argmin()].tolist(),
-        "median": np.median(sizes, axis=0).astype(int).tolist(),
-        "largest": sizes[pixels.argmax()].tolist(),
-    }
+    median = np.median(sizes, axis=0).astype(int)
+    return sizes[pixels.argmin()].tolist(), median.tolist(), sizes[pixels.argmax()].tolist()
 
 
 def _look_alikes(source: Source, splits: dict[str, NDArray[np.int64]]) -> list[LookAlikes]:

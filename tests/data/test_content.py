@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor.artifact.images import open_image
+from compressor.artifact import images
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.images import content
@@ -41,7 +41,7 @@ def settle(root: Path) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every image that the content pass decodes."""
     found: list[Any] = []
-    original = open_image
+    original = images.open_image
 
     def noting(source: Any) -> Image.Image:
         found.append(source)

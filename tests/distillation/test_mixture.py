@@ -56,7 +56,7 @@ def finished(seed: int, validation: Any, *, suspect: bool = False) -> Any:
         architecture=architecture, classes=[str(i) for i in range(10)], preprocessing=preprocessing, role="member",
         origin="", dataset={}, params=1, macs=1, temperature=temperature, suspect=suspect, trusted=not suspect,
     )  # fmt: skip
-    return SimpleNamespace(card=card, validation=validation, model=lambda: model)
+    return SimpleNamespace(card=card, validation=validation, folder=Path("nowhere"), model=lambda: model)
 
 
 def test_it_says_the_log_of_the_weighted_mean_and_survives_as_a_checkpoint(tmp_path: Path) -> None:
