@@ -142,10 +142,10 @@ def _finish(
     folder: Path, model: nn.Module, card: Card, validation: Predictions, test: Predictions, *, stone_origin: str | None
 ) -> Result:
     """Leaves a stage's files, the card last; then the saves have served. Stepping stones come from where a teacher did."""
-    if stone_origin is not None and card.role in stones.ROLES:
-        stones.inherit(stone_origin, folder)
     test.save(folder / "predictions.npz")
     validation.save(folder / "validation.npz")
+    if stone_origin is not None and card.role in stones.ROLES:
+        stones.inherit(stone_origin, folder)
     checkpoint.save(folder, model, card)
     state.clear(folder / "state")
     return Result(card=card, validation=validation, folder=folder)

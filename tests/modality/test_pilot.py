@@ -133,11 +133,11 @@ def given(model: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Makes every assistant this one; how often one was asked for."""
     asked: list[int] = []
 
-    def ready(*args: Any) -> Result:
+    def ready(planned: Any, *args: Any) -> tuple[Result, Any]:
         asked.append(1)
         found = finished(Path(model))
         assert found is not None
-        return found
+        return found, planned
 
     monkeypatch.setattr(own, "train_one", ready)
     monkeypatch.setattr(own, "FITS", 1.1)  # however well the student fits its teacher
