@@ -94,14 +94,13 @@ def run_stage(
     """Trains what has to be trained, measures it, and leaves a checkpoint in `folder`.
 
     Without a teacher the objective is the hard labels alone. A training that has a save goes on as it was begun.
-    `settle` is told the micro-batch that memory had room for, where it ran out.
+    `settle`: see `Job`.
 
     Raises:
         CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
-    known = state.begun(folder / "state")
+    known, label = state.begun(folder / "state"), f"{role} {begin.architecture.name}"
     model, trained = begin.model, None
-    label = f"{role} {begin.architecture.name}"
     if known is not None:
         begin = replace(begin, **known["start"])
     elif begin.training != "none" and epochs > 0:
