@@ -95,8 +95,10 @@ def run_stage(
     """Trains what has to be trained, measures it, and leaves a checkpoint in `folder`.
 
     Without a teacher the objective is the hard labels alone. A training that has a save goes on as it was begun.
-    `settle` is told the micro-batch that memory had room for, where it ran out.
-    Raises CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
+    `settle`: see `Job`.
+
+    Raises:
+        CompressorError: views or teacher are no longer what it was begun with; and see `fit`.
     """
     model, trained, untouched = begin.model, None, begin.training == "none"
     shown = [begin.seen, dataset.shown("train") if begin.training != "none" else None]

@@ -67,7 +67,7 @@ def test_fine_tuning_learns_from_a_teacher_while_it_rounds(run: Path, tmp_path: 
         "batch_size": 32, "targets": {"store": False}, "objective": {"ce": {"weight": 1.0}, "kd": {"weight": 0.1}},
     })  # fmt: skip
     tuned = qat.tune(
-        model, preprocessing, dataset, stage=stage, config=Int8Config(qat_epochs=3, qat_lr=2e-3),
+        model, preprocessing, dataset, stage=stage, config=Int8Config(qat_epochs=6, qat_lr=2e-3),
         types=TARGETS["x86"], teacher=found.as_teacher(calibrate=True), seed=0, folder=tmp_path,
         accelerator=accelerator("cpu"), progress=Silent(),
     )  # fmt: skip
