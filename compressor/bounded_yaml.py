@@ -53,20 +53,19 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
             if event.anchor not in self.sizes:
-                raise yaml.YAMLError(f"line {line}: *{event.anchor} contains itself")
+                raise _refused(event, f"*{event.anchor} contains itself")
             self._count(self.sizes[event.anchor], event)
             return super().compose_node(parent, index)
         before = self.nodes
         self._count(1, event)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.YAMLError(f"line {line}: nested more than {DEEPEST} deep")
+            raise _refused(event, f"nested more than {DEEPEST} deep")
         node: Any = super().compose_node(parent, index)
         if node.tag not in PLAIN:
-            raise yaml.YAMLError(f"line {line}: {node.tag} is no plain value")
+            raise _refused(event, f"{node.tag} is no plain value")
         self.depth -= 1
         if getattr(event, "anchor", None):
             self.sizes[event.anchor] = self.nodes - before
@@ -75,13 +74,17 @@ class _Loader(yaml.SafeLoader):
     def _count(self, more: int, event: Any) -> None:
         self.nodes += more
         if self.nodes > MOST_NODES:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: more than {MOST_NODES:,} keys and values")
+            raise _refused(event, f"more than {MOST_NODES:,} keys and values")
 
     def number(self, node: Any) -> Any:
         """A number of a length that a person writes."""
         if len(node.value) > LONGEST_NUMBER:
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a number of {len(node.value):,} characters")
+            raise _refused(node, f"a number of {len(node.value):,} characters")
         return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
+
+
+def _refused(place: Any, why: str) -> yaml.YAMLError:
+    return yaml.YAMLError(f"line {place.start_mark.line + 1}: {why}")
 
 
 for kind in ("int", "float"):

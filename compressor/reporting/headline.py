@@ -53,7 +53,8 @@ def rows(report: Report) -> list[Line]:
     groups: dict[tuple[str, str], list[Model]] = {}
     for model in report.models:
         groups.setdefault((model.role, model.stage), []).append(model)
-    ranked = sorted(groups.items(), key=lambda item: (ORDER.index(item[0][0]), item[0][1]))
+    known = {role: rank for rank, role in enumerate(ORDER)}  # one that this version does not know comes last
+    ranked = sorted(groups.items(), key=lambda item: (known.get(item[0][0], len(ORDER)), item[0][1]))
     found = [_trained(report, role, stage, models) for (role, stage), models in ranked]
     for entry in report.exports:
         if entry.role == "student" and entry.file is not None:

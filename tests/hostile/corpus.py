@@ -156,7 +156,8 @@ def command(rng: random.Random) -> list[str]:
             line.append(rng.choice(known["flags"]))
     if name in ("export", "benchmark", "evaluate", "predict", "report", "cache", "models") and rng.random() < 0.7:
         line += [rng.choice(WORDS) for _ in range(rng.randint(1, 2))]
-    return [*line[:1], *TINY, *line[1:], "--dry-run"] if name == "distill" else line
+    last = {"distill": ["--dry-run"], "tune": ["--teacher", "nobody"]}.get(name, [])
+    return [*line[:1], *(TINY if last else []), *line[1:], *last]
 
 
 def bombs() -> dict[str, Callable[[], str]]:

@@ -94,3 +94,10 @@ def test_a_run_note_that_is_none_is_named(own: Path, text: str, monkeypatch: pyt
         result = compress(*command)
         assert result.exit_code == 1, result.output
         assert "run.json is damaged" in result.stderr
+
+
+def test_a_role_that_this_version_does_not_know_comes_last(own: Path, run: Path) -> None:
+    report = json.loads((own / "report.json").read_text())
+    report["models"][0]["role"] = "stranger"
+    (own / "report.json").write_text(json.dumps(report))
+    run_on(own, run, "compare", "a stranger")
