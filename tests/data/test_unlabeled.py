@@ -109,5 +109,6 @@ def test_distill_with_them(photos: Path, loose: Path, workdir: Path, monkeypatch
                       "--set", f"teacher.model={next(run.glob('stages/00-*/seed0'))}")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "learns from 0 unlabelled samples" in result.output  # two epochs leave no teacher that sure
+    assert baseline_epochs(workdir / "runs" / "sure") == 2, "as many steps as its student, which was given none of them"
     shutil.rmtree(loose)
     assert compress("evaluate", str(run), "--quiet").exit_code == 0
