@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from compressor.data.dataset import Dataset
 from compressor.distillation import acquire
@@ -98,7 +99,7 @@ def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: P
     if not blind:
         return recipe
     listed = ", ".join(blind)
-    if objective != StageConfig().objective:
+    if objective.model_copy(update={"auto": False}) != StageConfig().objective:
         raise UsageError(
             f"teacher '{what}' gives logits alone, and {listed} of the objective would read its features.\n"
             "Leave them out, or take a teacher that is a model here (a timm name, a checkpoint or a run)."
@@ -107,5 +108,6 @@ def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: P
     progress.say(
         f"teacher '{what}' gives logits alone: {listed} of the default objective has nothing to read, and is left out"
     )
-    own = recipe.overrides.get(taught, {}) | {"objective": left.model_dump(mode="json", exclude_none=True)}
+    terms: dict[str, Any] = {name: term.model_dump(mode="json") for name, term in active(left).items()}
+    own = recipe.overrides.get(taught, {}) | {"objective": terms | ({"auto": True} if objective.auto else {})}
     return recipe.model_copy(update={"overrides": recipe.overrides | {taught: own}})

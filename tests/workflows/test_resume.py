@@ -178,6 +178,7 @@ def test_a_resume_keeps_the_weights_that_init_auto_came_to(monkeypatch: pytest.M
 def test_a_resume_neither_takes_other_views_nor_a_stored_teacher_for_a_live_one(
     monkeypatch: pytest.MonkeyPatch, photos: Path
 ) -> None:
+    monkeypatch.setenv("COMPRESS_CACHE", str(photos.parent / "cache"))  # whatever other tests have decoded of these
     small = [*CHAIN, "--data", str(photos), "--image-size", "32", "--no-baseline"]
     full = shards.make_room
     monkeypatch.setattr(shards, "make_room", lambda *a: (_ for _ in ()).throw(CompressorError("the disk is full")))
