@@ -39,7 +39,11 @@ def test_a_foreign_file_teaches_and_is_measured_and_reported(workdir: Path, phot
     assert "theirs.onnx: 24 px, its rows sum to 1: probabilities" in said
     assert "gives logits alone: hint of the default objective has nothing to read" in said
     run = Path("runs/given")
-    assert sorted(load_recipe(run / "recipe.yaml").stage_for("student", "x").objective.weighted()) == ["ce", "dist", "kd"]
+    assert sorted(load_recipe(run / "recipe.yaml").stage_for("student", "x").objective.weighted()) == [
+        "ce",
+        "dist",
+        "kd",
+    ]
     report = json.loads((run / "report.json").read_text())
     teacher = report["models"][0]
     assert (teacher["role"], teacher["name"], teacher["params"], teacher["macs"]) == ("teacher", "theirs", 9, None)
