@@ -10,6 +10,12 @@ from compressor.runfolder import RunFolder
 COLUMNS = ("arm", "objective", "taught by", "epochs", "validation top-1", "names the teacher's class",
            "ahead of the recipe's own", "training")  # fmt: skip
 
+WAYS = {
+    "last": "the model before it", "all": "all models before it", "route": "the teacher's earlier weights in turn",
+    "snapshots": "the mean of the teacher's earlier weights", "none": "–",
+}  # fmt: skip
+"""Guidance → who teaches, for people."""
+
 
 def pilot_of(run: RunFolder) -> Pilot | None:
     """The run's pilot; None without one, or before it has chosen."""
@@ -47,12 +53,12 @@ def _mean(arm: PilotArm) -> float:
 
 def _line(arm: PilotArm) -> tuple[str, ...]:
     if not arm.trials:
-        return (arm.name, arm.objective or "–", arm.guidance, "–", arm.note or "–", "–", "–", "–")
+        return (arm.name, arm.objective or "–", WAYS.get(arm.guidance, "–"), "–", arm.note or "–", "–", "–", "–")
     last = [trial for trial in arm.trials if trial.epochs == _longest(arm)]
     agreed = [trial.agreement for trial in last if trial.agreement is not None]
     ahead = arm.ahead
     return (
-        arm.name, arm.objective, arm.guidance,
+        arm.name, arm.objective, WAYS.get(arm.guidance, arm.guidance),
         " → ".join(str(epochs) for epochs in sorted({trial.epochs for trial in arm.trials}))
         + (f" ({len(last)} seeds)" if len(last) > 1 else ""),
         f"{_mean(arm):.3f}",

@@ -67,7 +67,7 @@ def minutes(report: Report) -> Plot | None:
     trained = [c for c in report.curves if c.epochs]
     if not trained:
         return None
-    before = sum(report.taken.get(phase, 0.0) for phase in ("teacher", "targets", "assistant")) / 60
+    before = sum(report.taken.get(phase, 0.0) for phase in ("teacher", "targets", "pilot", "assistant")) / 60
     series, lines = [], {}
     for c in trained:
         spent = itertools.accumulate(e.seconds / 60 for e in c.epochs)
@@ -82,7 +82,7 @@ def minutes(report: Report) -> Plot | None:
         later = [(m + before, top1) for m, top1 in lines[first]]
         label = "student, with its teachers' time"
         series.append(Series(label=label, points=later, color=COLORS["student"], dash="2 4"))
-        remark += f" Dotted: the student after the {before:.1f} min that its teachers and their answers took first."
+        remark += f" Dotted: the student after the {before:.1f} min that its teachers, their answers and a pilot took first."
     values = [point for s in series for point in s.points]
     if not values:
         return None
