@@ -82,7 +82,9 @@ def minutes(report: Report) -> Plot | None:
         later = [(m + before, top1) for m, top1 in lines[first]]
         label = "student, with its teachers' time"
         series.append(Series(label=label, points=later, color=COLORS["student"], dash="2 4"))
-        remark += f" Dotted: the student after the {before:.1f} min that its teachers, their answers and a pilot took first."
+        remark += (
+            f" Dotted: the student after the {before:.1f} min that its teachers, their answers and a pilot took first."
+        )
     values = [point for s in series for point in s.points]
     if not values:
         return None
