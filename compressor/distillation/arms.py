@@ -15,7 +15,7 @@ from compressor.distillation.config import Guidance
 from compressor.distillation.document import PastPilot
 from compressor.files import cache_dir
 from compressor.objectives.config import ObjectiveConfig
-from compressor.objectives.objective import TERMS, active, without_teacher
+from compressor.objectives.objective import active, reading_features, without_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ def control(own: ObjectiveConfig) -> Arm:
 
 
 def _blind(objective: ObjectiveConfig) -> ObjectiveConfig | None:
-    left = {n: t.model_dump() for n, t in active(objective).items() if not TERMS[n].reads(t) - {"logits"}}
+    blind = reading_features(objective)
+    left = {name: term.model_dump() for name, term in active(objective).items() if name not in blind}
     return ObjectiveConfig.model_validate(left) if set(left) - {"ce"} else None
 
 

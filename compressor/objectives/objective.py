@@ -161,6 +161,11 @@ def needs(config: ObjectiveConfig) -> set[str]:
     return set().union(*(TERMS[name].reads(term) for name, term in active(config).items()))
 
 
+def reading_features(config: ObjectiveConfig) -> list[str]:
+    """The terms that a teacher which gives logits alone can't serve."""
+    return [name for name, term in active(config).items() if TERMS[name].reads(term) - {"logits"}]
+
+
 def dense(config: ObjectiveConfig) -> bool:
     """Whether some term needs the teacher's logits of all classes."""
     return any(TERMS[name].dense(term) for name, term in active(config).items())

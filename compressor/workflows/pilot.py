@@ -267,9 +267,9 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
             trying.progress,
         )
     earlier, cost = [*trying.earlier, result], 0.0
-    for guidance in ("last", "all"):
-        if isinstance(trying.earlier[0].as_teacher(calibrate=False), TableTeacher) and guidance == "all":
-            continue
+    table = isinstance(trying.earlier[0].as_teacher(calibrate=False), TableTeacher)
+    ways: tuple[Guidance, ...] = ("last",) if table else ("last", "all")
+    for guidance in ways:
         arm = replace(winner, name=f"{name}, {_GUIDED[guidance]}", guidance=guidance)
         trying.trial(arm, length, earlier)
         cost += length

@@ -12,7 +12,7 @@ from compressor.errors import UsageError
 from compressor.models import checkpoint
 from compressor.models.locate import GIVEN, locate, several
 from compressor.objectives.config import ObjectiveConfig
-from compressor.objectives.objective import TERMS, active
+from compressor.objectives.objective import active, reading_features
 from compressor.progress import Progress
 from compressor.recipe import Recipe
 
@@ -95,7 +95,7 @@ def logits_alone(recipe: Recipe, what: str, taught: str, model: str, progress: P
         UsageError: terms that a person asked for read features.
     """
     objective = recipe.stage_for("assistant" if taught != "student" else "student", model).objective
-    blind = [name for name, term in active(objective).items() if TERMS[name].reads(term) - {"logits"}]
+    blind = reading_features(objective)
     if not blind:
         return recipe
     listed = ", ".join(blind)
