@@ -67,6 +67,10 @@ SETTINGS: dict[str, list[str]] = {
         *CIFAR, *STRONG, "student.model=tf_efficientnet_lite0",
         "student.init={weights}/tf_efficientnet_lite0.in1k.safetensors", "stage.epochs=6",
     ],
+    "h": [
+        *CIFAR, *STRONG, "teacher.image_size=96", "teacher.epochs=6", "student.model=mobilenetv3_small_100",
+        "student.init=scratch", "stage.targets.views=40", "stage.epochs=400",
+    ],
     "e": [
         *STRONG, "student.model=mobilenetv3_small_100", "student.init=scratch", "stage.epochs=10",
         "data.image_size=64", "data.unlabeled={unlabeled}",
