@@ -30,6 +30,15 @@ class Tokens(Protocol):
     special: dict[str, int]
 
     @property
+    def first_id(self) -> int | None: ...
+
+    @property
+    def last_id(self) -> int | None: ...
+
+    @property
+    def pad_id(self) -> int: ...
+
+    @property
     def mask_id(self) -> int | None: ...
 
     @property
@@ -90,10 +99,12 @@ class _Key:
 def _about(key: _Key) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(tokens,) each: whether a token begins a word, and whether it is special."""
     tokens = key.tokenizer.vocabulary.split("\n")
-    size = max([len(tokens), *(number + 1 for number in key.tokenizer.special.values())])
+    frame = (key.tokenizer.first_id, key.tokenizer.last_id, key.tokenizer.pad_id, key.tokenizer.mask_id)
+    never = [*key.tokenizer.special.values(), *(number for number in frame if number is not None)]
+    size = max(len(tokens), 1 + max(never))
     wordpiece = key.tokenizer.kind == "wordpiece"
     starts = np.ones(size, dtype=bool)
     starts[: len(tokens)] = [not t.startswith("##") if wordpiece else t.startswith(("Ġ", "Ċ")) for t in tokens]
     special = np.zeros(size, dtype=bool)
-    special[list(key.tokenizer.special.values())] = True
+    special[never] = True
     return starts, special

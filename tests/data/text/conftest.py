@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -33,9 +33,10 @@ class Pieces:
     """Words cut into a first letter and `##` with the rest: as many pieces as a test needs."""
 
     kind = "wordpiece"
-    special = SPECIAL
+    special: ClassVar[dict[str, int]] = {}  # those of the frame are known by their names
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = "\n".join([*SPECIAL, *letters, *(f"##{a}" for a in letters)])
+    pad_id, first_id, last_id = 0, 2, 3
     mask_id: int | None = 4
     digest = "pieces"
 
