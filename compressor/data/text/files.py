@@ -42,11 +42,12 @@ def layout(root: Path) -> Layout | None:
     if not root.is_dir():
         return None
     try:
-        entries = sorted((p for p in root.iterdir() if not p.name.startswith(".")), key=lambda p: p.name)
+        with os.scandir(root) as scanned:
+            entries = sorted((e for e in scanned if not e.name.startswith(".")), key=lambda e: e.name)
     except OSError:
         return None
-    folders = [p for p in entries if p.is_dir()]
-    tables = [p for p in entries if p.suffix.lower() in SUFFIXES and p.name != METADATA and p.is_file()]
+    folders = [root / e.name for e in entries if e.is_dir()]
+    tables = [root / e.name for e in entries if _table(e.name) and e.is_file()]
     named = [(SPLIT_NAMES[p.stem.lower()], p) for p in tables if p.stem.lower() in SPLIT_NAMES]
     if not named and len(tables) == 1 and not folders:
         named = [(WHOLE, tables[0])]
@@ -81,6 +82,10 @@ def fits(paths: list[Path]) -> None:
             f"{', '.join(p.name for p in paths[:3])}: {size / 1e9:.1f} GB of texts, which are held in memory, and "
             f"{LARGEST / 1e9:.0f} GB are the most: give a part of them"
         )
+
+
+def _table(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES and name != METADATA
 
 
 def _some(root: Path) -> list[str]:

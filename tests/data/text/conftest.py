@@ -38,7 +38,10 @@ class Pieces:
     vocabulary = "\n".join([*SPECIAL, *letters, *(f"##{a}" for a in letters)])
     pad_id, first_id, last_id = 0, 2, 3
     mask_id: int | None = 4
-    digest = "pieces"
+
+    @property
+    def digest(self) -> str:
+        return f"{self.kind} {self.vocabulary}"
 
     def ids(self, text: str) -> list[int]:
         tokens = self.vocabulary.split("\n")

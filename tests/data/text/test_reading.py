@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+import compressor
 from compressor.data.config import DataConfig
+from compressor.data.document import DataReport
 from compressor.data.load import load_dataset, modality_of
 from compressor.data.splits import SPLITS
 from compressor.data.text import records
 from compressor.errors import DataError
-from tests.conftest import fill
+from compressor.progress import Silent
+from tests.conftest import compress, fill
 from tests.data.text.conftest import Load, numbered, table
 
 ROWS = numbered(40)
@@ -318,12 +321,16 @@ def test_the_same_text_in_two_splits_stays_in_the_report_alone(tmp_path: Path, l
 
 
 def test_the_doctor_tells_lengths_and_repeats(tmp_path: Path) -> None:
-    from compressor.data.checkup import checkup
-    from compressor.progress import Silent
-    from compressor.reporting.checkup import blocks
-
     rows = [*ROWS, ("a " * 300, "bad"), (ROWS[0][0], "good")]
-    found = checkup(DataConfig(source=str(table(tmp_path / "x.csv", rows))), Silent())
-    assert found.words == [5, 300, 300]
-    assert found.problems == []
-    assert "5 words (median), 99 % have at most 300, the longest 300" in str(blocks(found)[0])
+    path = table(tmp_path / "x.csv", rows)
+    found = compressor.doctor(data=path, progress=Silent())
+    assert found.data is not None
+    assert found.data.words == [5, 300, 300]
+    assert found.data.problems == []
+    assert any("show what another one of their split does" in note or "repeated" in note for note in told(found.data))
+    shown = " ".join(compress("doctor", "--data", path).output.split())
+    assert "x: 42 samples in 2 classes, 5 words (median), 99 % have at most 300, the longest 300" in shown
+
+
+def told(report: DataReport) -> list[str]:
+    return [*report.notes, *(entry.reason for entry in report.unused)]

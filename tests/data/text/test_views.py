@@ -13,8 +13,9 @@ from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.data.text.kind import TEXTS
 from compressor.data.text.setup import Kept
+from compressor.data.text.views import masked
 from compressor.errors import UsageError
-from tests.data.text.conftest import Encoding, Load, numbered, table
+from tests.data.text.conftest import SPECIAL, Encoding, Load, Pieces, numbered, table
 
 MASK = 4
 
@@ -88,6 +89,21 @@ def test_a_tokenizer_without_a_mask_is_refused(texts: Path, load: Load, monkeypa
     monkeypatch.setattr(encoding.tokenizer, "mask_id", None)
     with pytest.raises(UsageError, match="has no mask token"):
         view(dataset, 0, 0, encoding)
+
+
+def test_byte_level_words_begin_where_a_space_does() -> None:
+    tokenizer = Pieces()
+    tokenizer.kind = "bytelevel"
+    tokenizer.vocabulary = "\n".join([*SPECIAL, "He", "llo", "Ġthe", "re", "Ċ"])
+    ids = np.array([2, 5, 6, 7, 8, 9, 5, 3, 0])  # Hello there \n He
+    words = [[1, 2], [3, 4], [5, 6]]
+    seen = set()
+    for seed in range(40):
+        hidden = masked(ids, (ids > 0).astype(np.uint8), tokenizer, 0.5, seed) == MASK
+        assert all(len(set(hidden[word])) == 1 for word in words)
+        assert not hidden[[0, 7, 8]].any()
+        seen.add(tuple(bool(hidden[word[0]]) for word in words))
+    assert len(seen) == 8
 
 
 def test_both_texts_of_a_pair_lose_words(tmp_path: Path, load: Load) -> None:
