@@ -25,9 +25,14 @@ VERSION = 1
 class Tokens(Protocol):
     """What a view asks of a tokenizer."""
 
-    kind: str
-    vocabulary: str
-    special: dict[str, int]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def vocabulary(self) -> str: ...
+
+    @property
+    def special(self) -> dict[str, int]: ...
 
     @property
     def first_id(self) -> int | None: ...
@@ -48,7 +53,8 @@ class Tokens(Protocol):
 class TextLike(Protocol):
     """What a view asks of a preprocessing beside `encode`."""
 
-    tokenizer: Tokens
+    @property
+    def tokenizer(self) -> Tokens: ...
 
 
 def render(dataset: Dataset, sample: int, number: int, preprocessing: Preprocessing) -> Inputs:
