@@ -93,7 +93,9 @@ def timms(recipe: Recipe, epochs: int, seed: int) -> list[float]:
     dataset = load_dataset(recipe.data, Log(quiet=True))
     begin = acquire.start(recipe.teacher.model, recipe.teacher.init, dataset, role="teacher", stem="keep", seed=seed)
     dataset = kind_of(dataset.modality).prepared(dataset, begin.preprocessing, Log(quiet=True))
-    model, head, body = begin.model, head_names(begin.model), stage.optimizer.lr * stage.optimizer.finetune_scale
+    model, head = begin.model, head_names(begin.model)
+    full = family_of(model).rate() if stage.optimizer.lr == "auto" else stage.optimizer.lr
+    body = full * stage.optimizer.finetune_scale
     optimizer = create_optimizer_v2(
         [
             {"params": [p for n, p in model.named_parameters() if n not in head], "lr": body},

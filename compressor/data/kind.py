@@ -49,6 +49,9 @@ class DataKind(Protocol):
     def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
         """About what `prepared` would keep on disk; 0 where it keeps nothing."""
 
+    def distinct_views(self, dataset: Dataset) -> int | None:
+        """How many different views a sample has; None without end. No more are stored."""
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """One view, without an axis for samples. May leave the global generators seeded."""
 

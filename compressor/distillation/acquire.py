@@ -18,11 +18,14 @@ from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint, seen
 from compressor.models.architecture import Architecture
 from compressor.models.config import TeacherConfig
-from compressor.models.family import first_family, resolve
+from compressor.models.family import Known, first_family, resolve
 from compressor.models.locate import GIVEN, HUB, locate
 from compressor.models.seen import Seen
 from compressor.models.weights import build, head_names, initialise, load_matching, read_state
 from compressor.seeds import derive_seed, seed_everything
+
+WAYS = ("auto", "pretrained", "teacher", "scratch")
+"""What `init` may say beside a path."""
 
 KNOWS = 5
 """Times as often right as guessing (or half of the time): a pretrained head that does better knows these classes."""
@@ -45,28 +48,44 @@ class Start:
     trusted: bool = True
     """Whether it is known not to have learnt from what is held out here for validation."""
 
+    @property
+    def known(self) -> Known:
+        """What a student that is named by it has to know."""
+        return Known(architecture=self.architecture, preprocessing=self.preprocessing, model=lambda: self.model)
 
-def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed: int, size: int | None = None) -> Start:
+
+def start(
+    name: str,
+    init: str,
+    dataset: Dataset,
+    *,
+    role: str,
+    stem: str,
+    seed: int,
+    size: int | None = None,
+    teacher: Known | None = None,
+) -> Start:
     """A model by its family's or a hub's name with its first weights; the same seed gives the same weights.
 
     Args:
         name, init, role, stem, seed: see the recipe.
         dataset: what it is for.
         size: what it sees, where that is not what the dataset has settled.
+        teacher: the one that it may be named by.
 
     Raises:
-        UsageError: data of this modality come in no sizes.
+        UsageError: data of this modality come in no sizes; a name that means a teacher where none is known.
         CheckpointError: weights by path that do not fit, or that were trained on another split of this very data.
     """
-    stored = checkpoint.find(Path(init).expanduser()) if init not in ("auto", "pretrained", "scratch") else None
+    stored = checkpoint.find(Path(init).expanduser()) if init not in WAYS else None
     card = checkpoint.read_card(stored[1]) if stored is not None else None
     shown = None
     if stored is not None and card is not None:
         shown = seen.read(stored[1], card.dataset)
         refuse_seen(card.dataset, dataset, f"{role} weights '{init}'", shown)
-    architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size)
+    architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size, teacher=teacher)
     seed_everything(derive_seed(seed, "init"))
-    loaded = initialise(architecture, init, role=role)
+    loaded = initialise(architecture, init, role=role, teacher=teacher)
     known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
     return Start(
         model=loaded.model,
@@ -82,7 +101,7 @@ def start(name: str, init: str, dataset: Dataset, *, role: str, stem: str, seed:
 
 
 def described(
-    name: str, dataset: Dataset, *, role: str, stem: str, size: int | None = None
+    name: str, dataset: Dataset, *, role: str, stem: str, size: int | None = None, teacher: Known | None = None
 ) -> tuple[Architecture, Preprocessing]:
     """The architecture that a name means for these data, and how samples reach it; `start` says what may be raised."""
     kin = (
@@ -91,7 +110,7 @@ def described(
         else first_family(dataset.modality)
     )
     setup = dataset.setup if size is None else kind_of(dataset.modality).resized(dataset, size)
-    return kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem)
+    return kin.describe(name, classes=len(dataset.classes), setup=setup, stem=stem, teacher=teacher)
 
 
 def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, device: torch.device) -> Start:

@@ -45,18 +45,20 @@ def between(teacher: Result, student: str, params: int, dataset: Dataset) -> str
     own = first_family(dataset.modality)
     low, high = math.log(params), math.log(teacher.card.params)
     for names in (own.kin(teacher.card.architecture.name), own.kin(student), ELSEWHERE):
-        places = {name: (math.log(size) - low) / (high - low) for name, size in _sizes(names, own, dataset)}
+        places = {name: (math.log(size) - low) / (high - low) for name, size in _sizes(names, own, dataset, teacher)}
         fitting = {name: place for name, place in places.items() if MIDDLE[0] <= place <= MIDDLE[1]}
         if fitting:
             return min(fitting, key=lambda name: (abs(fitting[name] - 0.5), name))
     return None
 
 
-def _sizes(names: Iterable[str], family: Family, dataset: Dataset) -> Iterable[tuple[str, int]]:
+def _sizes(names: Iterable[str], family: Family, dataset: Dataset, teacher: Result) -> Iterable[tuple[str, int]]:
     for name in list(names)[:TRIED]:
         try:
             with torch.device("meta"):
-                architecture, _ = family.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem="keep")
+                architecture, _ = family.describe(
+                    name, classes=len(dataset.classes), setup=dataset.setup, stem="keep", teacher=teacher.known
+                )
                 model = family.build(architecture)
         except Exception:  # a model that can't be made at this size is none to take
             continue

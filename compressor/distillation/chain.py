@@ -31,7 +31,7 @@ from compressor.evaluation.predictions import Predictions
 from compressor.evaluation.torch_predictor import predict_model
 from compressor.models import checkpoint, cost, seen
 from compressor.models.checkpoint import Card
-from compressor.models.family import family_of
+from compressor.models.family import Known, family_of
 from compressor.objectives.objective import without_teacher
 from compressor.progress import Progress
 
@@ -47,6 +47,11 @@ class Result:
     def model(self) -> nn.Module:
         """The trained model, in eval mode, on the CPU."""
         return checkpoint.load(self.folder)[0]
+
+    @property
+    def known(self) -> Known:
+        """What a student that is named by it has to know."""
+        return Known(architecture=self.card.architecture, preprocessing=self.card.preprocessing, model=self.model)
 
     @property
     def given(self) -> bool:

@@ -19,8 +19,8 @@ class OptimizerConfig(Section):
 
     name: Literal["adamw", "sgd"] = "adamw"
     """`adamw`, or `sgd` with Nesterov momentum."""
-    lr: float = Field(default=4e-3, gt=0, le=1e30)
-    """Peak learning rate, reached after the warm-up."""
+    lr: Annotated[float, Field(gt=0, le=1e30)] | Literal["auto"] = "auto"
+    """Peak learning rate, reached after the warm-up; `auto` is what suits the models' family: 4e-3 for timm's."""
     weight_decay: float = Field(default=0.02, ge=0, le=100)
     """Decay of weights; biases and normalisation parameters are left out."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

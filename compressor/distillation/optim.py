@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from compressor.distillation.config import OptimizerConfig, StageConfig
+from compressor.models.family import family_of
 from compressor.packages import import_timm
 
 
@@ -30,14 +31,15 @@ def build_optimizer(
         finetuning: scales the learning rate of trained weights down by `finetune_scale`.
         fresh: names of parameters that start fresh on top of trained ones; they keep the full rate.
     """
-    slow = config.lr * (config.finetune_scale if finetuning else 1.0)
+    full = family_of(student).rate() if config.lr == "auto" else config.lr
+    slow = full * (config.finetune_scale if finetuning else 1.0)
     kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in student.named_parameters():
         decay = 0.0 if parameter.ndim <= 1 or name.endswith(".bias") else config.weight_decay
-        kinds.setdefault((config.lr if name in (fresh or ()) else slow, decay), []).append(parameter)
+        kinds.setdefault((full if name in (fresh or ()) else slow, decay), []).append(parameter)
     learned = list(objective.parameters())
     if learned:
-        kinds.setdefault((config.lr, config.weight_decay), []).extend(learned)
+        kinds.setdefault((full, config.weight_decay), []).extend(learned)
     groups = [{"params": found, "lr": lr, "weight_decay": decay} for (lr, decay), found in kinds.items()]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=slow, fused=True)

@@ -31,6 +31,9 @@ from compressor.models.family import family
 from compressor.models.onnx.family import OnnxModel
 from compressor.progress import Progress
 
+LONGEST_SIDE = 1 << 16
+"""Of a side that a graph leaves open."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
@@ -176,12 +179,19 @@ def _write(model: nn.Module, card: Card, path: Path, *, config: ExportConfig, dy
         options |= {"dynamo": True, "external_data": False, "verbose": False}
         if dynamic:
             size = torch.export.Dim("batch", min=1, max=4096)
-            shapes = tuple({0: size} for _ in example)
+            open_sides = kin.dynamic()
+            named = {side: torch.export.Dim(side, min=1, max=LONGEST_SIDE)
+                     for sides in open_sides.values() for side in sides.values()}  # fmt: skip
+            shapes = tuple(
+                {0: size} | {axis: named[side] for axis, side in open_sides.get(name, {}).items()} for name in inputs
+            )
             options["dynamic_shapes"] = (shapes,) if config.uint8_input else shapes  # RawInput takes *raw
     else:
         options |= {"dynamo": False}
         if dynamic:
-            options["dynamic_axes"] = {name: {0: "batch"} for name in inputs} | {name: {0: "rows"} for name in outputs}
+            sides = kin.dynamic()
+            options["dynamic_axes"] = {name: {0: "batch"} | sides.get(name, {}) for name in inputs}
+            options["dynamic_axes"] |= {name: {0: "rows"} for name in outputs}
     with _quiet(), torch.no_grad():
         torch.onnx.export(model, example, str(path), **options)
 

@@ -24,6 +24,11 @@ class Architecture(BaseModel):
     changes: ClassVar[tuple[str, ...]] = ()
     """Fields by which a model differs from the one that its name means."""
 
+    @property
+    def copies_teacher(self) -> bool:
+        """Whether it starts from a copy of its teacher's layers."""
+        return False
+
     def with_classes(self, classes: int) -> Architecture:
         """The same with another head."""
         return self.model_copy(update={"classes": classes})

@@ -47,7 +47,8 @@ class StudentConfig(Section):
     model: str = "mobilenetv3_large_100"
     """A model's name, such as timm's."""
     init: str = "auto"
-    """`pretrained`, `scratch`, a weights file, or `auto`: pretrained where they can be had."""
+    """`pretrained`, `scratch`, `teacher` (its layers, where the student is named by them), a weights file, or `auto`: the
+    teacher's layers or pretrained where they can be had."""
     stem: Stem = "auto"
     """Adaptation to small images: `stride1` lets the first convolution keep the resolution, so that a
     32-pixel image does not end as a 1 × 1 map; `auto` does so at 48 pixels and below."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -17,6 +20,16 @@ Prepared = tuple[Tensor, ...]
 """What a model's forward is called with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a teacher when its student is described: a student may be named by it."""
+
+    architecture: Architecture
+    preprocessing: Preprocessing
+    model: Callable[[], nn.Module] | None = None
+    """Its weights, read when they are asked for; None before there are any."""
+
+
 class Family(Protocol):
     """Models that are made, fed and tapped alike."""
 
@@ -26,14 +39,29 @@ class Family(Protocol):
     def read(self, value: Any) -> Architecture:
         """A card's `architecture`. Raises pydantic's ValidationError."""
 
-    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> tuple[Architecture, Preprocessing]:
-        """A model for data with this `Dataset.setup`, and how things reach it."""
+    def claims(self, path: Path) -> bool:
+        """Whether a folder holds a model of this family as others write it; `resolve` then takes the path for its name."""
+
+    def describe(
+        self, name: str, *, classes: int, setup: Any, stem: str, teacher: Known | None = None
+    ) -> tuple[Architecture, Preprocessing]:
+        """A model for data with this `Dataset.setup`, and how things reach it; a student's name may mean its `teacher`.
+
+        Raises:
+            UsageError: a name that means a teacher, and none is known.
+        """
 
     def build(self, architecture: Architecture) -> nn.Module:
         """The module with fresh weights. Raises UsageError."""
 
     def pretrained(self, architecture: Architecture) -> StateDict:
         """Its published weights, with the head they were trained with. Raises UsageError where there are none."""
+
+    def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
+        """First weights of an architecture that `copies_teacher`, without its head."""
+
+    def rate(self) -> float:
+        """What `optimizer.lr: auto` means: the peak rate of weights that start fresh."""
 
     def head(self, model: nn.Module) -> set[str]:
         """Names of the classification head's parameters."""
@@ -62,6 +90,9 @@ class Family(Protocol):
     def input_names(self, *, raw: bool) -> tuple[str, ...]:
         """What a graph calls its inputs."""
 
+    def dynamic(self) -> dict[str, dict[int, str]]:
+        """Input → axis → the name of a side that a graph leaves open, beside the samples."""
+
     def untrained(self, name: str, size: int) -> tuple[Architecture, Preprocessing, Inputs]:
         """A model as its makers meant it, and a few random things for it: what it costs can be measured with them."""
 
@@ -79,6 +110,11 @@ def family(name: str) -> Family:
         raise UsageError(unknown("family of models", name, known))
     found: Family = modalities.part(known[name])
     return found
+
+
+def claimed(path: Path, modality: str) -> bool:
+    """Whether a folder holds a model as others write it, of a family that takes the modality."""
+    return path.is_dir() and any(family(name).claims(path) for name in modalities.modality(modality).families)
 
 
 def family_of(model: nn.Module) -> Family:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
+from compressor.models.family import Known, Prepared, StateDict
 
 
 class Given(nn.Module):
@@ -42,9 +43,25 @@ class GivenFamily:
         """None is known by name."""
         raise UsageError(f"{role} '{spelled}' is no {self.noun}")
 
-    def describe(self, name: str, *, classes: int, setup: Any, stem: str) -> NoReturn:
+    def claims(self, path: Path) -> bool:
+        """They are files, told by their suffix."""
+        return False
+
+    def describe(self, name: str, *, classes: int, setup: Any, stem: str, teacher: Known | None = None) -> NoReturn:
         """None is made from a name."""
         self.refuse("made from a name")
+
+    def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
+        """Nothing starts from one."""
+        self.refuse("copied")
+
+    def rate(self) -> float:
+        """Nothing of it is trained."""
+        self.refuse("trained")
+
+    def dynamic(self) -> dict[str, dict[int, str]]:
+        """It is not exported."""
+        return {}
 
     def pretrained(self, architecture: Architecture) -> StateDict:
         """There are none."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compressor.errors import UsageError
 from compressor.modalities import DEFAULT
-from compressor.models.family import resolve
+from compressor.models.family import claimed, resolve
 
 HUB = "hf-hub:"
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
@@ -57,5 +57,7 @@ def locate(spelled: str, *, role: str, modality: str = DEFAULT) -> ModelSource:
                 "Give a timm name (`compress models PATTERN`), a checkpoint, a run's folder, an ONNX file "
                 "or a table of probabilities (.csv, .npz)."
             )
+        if claimed(path, modality):
+            return ModelSource(spelled=spelled, name=resolve(str(path), role=role, modality=modality)[0])
         return ModelSource(spelled=spelled, path=path)
     return ModelSource(spelled=spelled, name=resolve(spelled, role=role, modality=modality)[0])

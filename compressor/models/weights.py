@@ -13,7 +13,7 @@ from compressor.artifact.preprocessing import Preprocessing
 from compressor.data.views import generators_restored
 from compressor.errors import CheckpointError, UsageError, first_line
 from compressor.models.architecture import Architecture
-from compressor.models.family import StateDict, family, family_of
+from compressor.models.family import Known, StateDict, family, family_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Loaded:
 
     model: nn.Module
     origin: str
-    """`pretrained`, `scratch`, or the file's path."""
+    """`pretrained`, `teacher`, `scratch`, or the file's path."""
     head_fits: bool
     """Whether the classification head came with the weights, too."""
     notice: str | None = None
@@ -60,20 +60,23 @@ def check_input(architecture: Architecture, preprocessing: Preprocessing) -> int
     return sum(tensor.nbytes for tensor in example)
 
 
-def initialise(architecture: Architecture, init: str, *, role: str) -> Loaded:
+def initialise(architecture: Architecture, init: str, *, role: str, teacher: Known | None = None) -> Loaded:
     """A model with the weights that `init` asks for.
 
     Args:
         architecture: what to build.
-        init: `pretrained`, `scratch`, `auto` or a weights file.
+        init: `pretrained`, `teacher`, `scratch`, `auto` or a weights file.
         role: for messages.
+        teacher: whose layers it takes where it is named by them; its weights are read for that alone.
 
     Raises:
-        UsageError: `pretrained` was demanded and there are none, or the hub can't be reached.
+        UsageError: `pretrained` or `teacher` was demanded and there are none, or the hub can't be reached.
         CheckpointError: the file can't be read or belongs to another architecture.
     """
     if init == "scratch":
         return Loaded(model=build(architecture), origin="scratch", head_fits=False)
+    if init == "teacher" or (init == "auto" and architecture.copies_teacher):
+        return _from_teacher(architecture, teacher, role=role)
     if init not in {"auto", "pretrained"}:
         return _from_file(architecture, Path(init).expanduser())
     try:
@@ -118,6 +121,20 @@ def read_state(path: Path) -> StateDict:
     if not tensors:
         raise CheckpointError(f"{path} holds no state_dict (a mapping from names to tensors)")
     return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def _from_teacher(architecture: Architecture, teacher: Known | None, *, role: str) -> Loaded:
+    if not architecture.copies_teacher or teacher is None or teacher.model is None:
+        raise UsageError(
+            f"{role} {architecture.name} has no layers to take from a teacher: init: teacher is for a student that is "
+            "named by its teacher"
+        )
+    with generators_restored():
+        state = family(architecture.family).shrunk(teacher.model(), architecture)
+    model = build(architecture)
+    head = head_names(model)
+    load_matching(model, {name: tensor for name, tensor in state.items() if name not in head}, source="its teacher")
+    return Loaded(model=model, origin="teacher", head_fits=False)
 
 
 def _from_file(architecture: Architecture, path: Path) -> Loaded:

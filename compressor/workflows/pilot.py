@@ -50,7 +50,7 @@ def choose(planned: Plan, run: RunFolder, earlier: Sequence[Result], device: Acc
         return settled(planned, _chosen(recipe, Arm(name=arms.OWN, objective=own), None), run)
     kind = kind_of(planned.dataset.modality)
     dataset = kind.prepared(planned.dataset, earlier[-1].card.preprocessing, progress)
-    first = begin(planned, stage, stage.seeds[0], device.device)
+    first = begin(planned, stage, stage.seeds[0], device.device, teacher=earlier[0].known)
     trying = Trying(
         planned=replace(planned, dataset=dataset),
         stage=stage,
@@ -172,7 +172,7 @@ def _measured(trying: Trying, costs: dict[str, float], *, view: bool) -> dict[st
     stage, dataset, device = trying.stage, trying.planned.dataset, trying.device
     found = dict(costs)
     if "epoch" not in found:
-        first = begin(trying.planned, stage, stage.seeds[0], device.device)
+        first = begin(trying.planned, stage, stage.seeds[0], device.device, teacher=trying.earlier[0].known)
         found["epoch"] = chain.stage_seconds(
             first, dataset, stage.config, epochs=1, seed=stage.seeds[0], teacher=None, accelerator=device
         )
@@ -190,7 +190,7 @@ def _assistant(trying: Trying, costs: dict[str, float], budget: float) -> tuple[
         return None, 0.0, "no model lies between this teacher and this student"
     stage = _assistants_stage(trying, name)
     if "assistant" not in costs:
-        first = begin(planned, stage, stage.seeds[0], trying.device.device)
+        first = begin(planned, stage, stage.seeds[0], trying.device.device, teacher=teacher.known)
         costs["assistant"] = chain.stage_seconds(
             first, planned.dataset, stage.config, epochs=stage.epochs, seed=stage.seeds[0], teacher=None,
             accelerator=trying.device,
@@ -254,7 +254,7 @@ def _with_assistant(trying: Trying, winner: Arm, name: str, plan: Rungs) -> tupl
     folder = trying.run.path / "pilot" / f"assistant-{slug(name)}"
     result = chain.finished(folder)
     if result is None:
-        first = begin(trying.planned, stage, stage.seeds[0], trying.device.device)
+        first = begin(trying.planned, stage, stage.seeds[0], trying.device.device, teacher=trying.earlier[0].known)
         result, _ = train_one(
             trying.planned,
             trying.run,

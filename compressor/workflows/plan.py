@@ -15,23 +15,27 @@ from compressor.data.kind import kind_of
 from compressor.data.load import comes_along, load_dataset, modality_of
 from compressor.data.loaders import worker_count
 from compressor.distillation import acquire, mixture
-from compressor.distillation.acquire import Start
+from compressor.distillation.acquire import WAYS, Start
 from compressor.distillation.chain import Result
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError, did_you_mean
 from compressor.evaluation.shift import damages_of
 from compressor.files import write_text
-from compressor.models.family import resolve
+from compressor.models.family import Known, resolve
 from compressor.models.weights import check_input
 from compressor.objectives.objective import needs
 from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe, merge
 from compressor.runfolder import RunFolder
 from compressor.runnote import Budget
-from compressor.workflows.teachers import NamedTeacher, logits_alone, named_teachers, suggested, teacher_epochs
-
-WAYS = ("auto", "pretrained", "scratch")
-"""What `init` may say beside a path."""
+from compressor.workflows.teachers import (
+    NamedTeacher,
+    known_teacher,
+    logits_alone,
+    named_teachers,
+    suggested,
+    teacher_epochs,
+)
 
 NEEDED = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript", "onnxruntime")
 """Modules that a training street stands on."""
@@ -95,9 +99,6 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         progress.say(note)
     for entry in dataset.unused:
         progress.say(f"not used: {entry}")
-    epochs = recipe.stage.epochs
-    if epochs == "auto":
-        epochs = suggested(dataset, student, recipe.student.init, role="student", stem=recipe.student.stem)
     resolved = recipe.model_copy(
         update={
             "seeds": _seeds(recipe, dataset),
@@ -110,7 +111,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             "teacher": recipe.teacher.model_copy(update={"model": teacher, "init": rooted(recipe.teacher.init)}),
             "student": recipe.student.model_copy(update={"model": student, "init": rooted(recipe.student.init)}),
             "assistants": assistants or ("auto" if recipe.assistants == "auto" else "none"),
-            "stage": recipe.stage.model_copy(update={"epochs": epochs}),
+            "stage": _stage(recipe, student, members, dataset),
         }
     )
     passes = teacher_epochs(recipe, resolved, dataset, members, named)
@@ -125,6 +126,18 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     stages = tuple(_stages(resolved, dataset, teachers))
     _check_inputs(stages, resolved, dataset, members)
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
+
+
+def _stage(recipe: Recipe, student: str, members: Sequence[NamedTeacher], dataset: Dataset) -> StageConfig:
+    """The stage's defaults, with its epochs; no more views are stored than there are different ones."""
+    epochs, given = recipe.stage.epochs, recipe.stage.targets
+    if epochs == "auto":
+        own, known = recipe.student, known_teacher(members[0], recipe.teacher, dataset)
+        epochs = suggested(dataset, student, own.init, role="student", stem=own.stem, teacher=known)
+    most = kind_of(dataset.modality).distinct_views(dataset)
+    if most is not None and (given.views == "all" or given.views > most):
+        given = given.model_copy(update={"views": most})
+    return recipe.stage.model_copy(update={"epochs": epochs, "targets": given})
 
 
 def rooted(name: str | None) -> str | None:
@@ -159,11 +172,13 @@ def _check_overrides(recipe: Recipe, models: list[str]) -> None:
 def _check_inputs(stages: Sequence[Stage], recipe: Recipe, dataset: Dataset, members: list[NamedTeacher]) -> None:
     """Every model that is made here takes what the data will give it, and a batch fits into memory. Raises UsageError."""
     own = recipe.teacher
-    wanted = [("teacher", m.name, own.stem, own.image_size) for m in members if m.made]
+    wanted = [("teacher", m.spelled, own.stem, own.image_size) for m in members if m.made]
     wanted += [(s.role, s.model, recipe.student.stem, None) for s in stages if s.role in ("assistant", "student")]
     memory = host.memory_mb()
     for role, name, stem, size in wanted:
-        architecture, preprocessing = acquire.described(name, dataset, role=role, stem=stem, size=size)
+        architecture, preprocessing = acquire.described(
+            name, dataset, role=role, stem=stem, size=size, teacher=known_teacher(members[0], recipe.teacher, dataset)
+        )
         batch = min(recipe.stage_for(role, name).batch_size, len(dataset.splits["train"]))
         megabytes = check_input(architecture, preprocessing) * batch / 1e6
         if memory is not None and megabytes > memory:
@@ -251,8 +266,12 @@ def begin(
     members: Sequence[Result] = (),
     *,
     init: str | None = None,
+    teacher: Known | None = None,
 ) -> Start:
-    """A stage's model before it is trained; of several teachers, the `members` that were. `init` overrules the recipe."""
+    """A stage's model before it is trained; of several teachers, the `members` that were.
+
+    `init` overrules the recipe; a student or an assistant may be named by its `teacher`.
+    """
     recipe, dataset = planned.recipe, planned.dataset
     if members and stage.role == "teacher":
         return mixture.mixed(members, calibrate=recipe.teacher.calibrate)
@@ -262,4 +281,5 @@ def begin(
             own = own.model_copy(update={"model": stage.source})
         return acquire.acquire_teacher(own, dataset, seed=seed, device=device)
     given = "auto" if stage.role == "assistant" else recipe.student.init
-    return acquire.start(stage.model, init or given, dataset, role=stage.role, stem=recipe.student.stem, seed=seed)
+    stem = recipe.student.stem
+    return acquire.start(stage.model, init or given, dataset, role=stage.role, stem=stem, seed=seed, teacher=teacher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from compressor.data.dataset import Dataset
@@ -10,6 +11,8 @@ from compressor.distillation import acquire
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
 from compressor.models import checkpoint
+from compressor.models.config import TeacherConfig
+from compressor.models.family import Known
 from compressor.models.locate import GIVEN, locate, several
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import active, reading_features
@@ -45,6 +48,8 @@ def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
     source = locate(spelled, role="teacher", modality=modality)
     if source.path is None:
         name = source.name or spelled
+        if Path(name).is_dir():  # a folder as others write them: what it is called, not where it lies
+            return NamedTeacher(spelled=name, name=Path(name).name, given=False, made=True)
         if name != spelled:
             progress.say(f"{spelled} → {name}")
         return NamedTeacher(spelled=name, name=name, given=False, made=True)
@@ -54,6 +59,20 @@ def _named(spelled: str, modality: str, progress: Progress) -> NamedTeacher:
     found = checkpoint.find(path)  # without a card it is refused later
     name = checkpoint.read_card(found[1]).architecture.name if found else str(path)
     return NamedTeacher(spelled=str(path), name=name, given=False)
+
+
+def known_teacher(teacher: NamedTeacher, config: TeacherConfig, dataset: Dataset) -> Known | None:
+    """What a plan knows of a teacher without its weights; None of a file that only answers, or has no card."""
+    if teacher.made:
+        architecture, preprocessing = acquire.described(
+            teacher.spelled, dataset, role="teacher", stem=config.stem, size=config.image_size
+        )
+        return Known(architecture=architecture, preprocessing=preprocessing)
+    found = None if teacher.given else checkpoint.find(Path(teacher.spelled))
+    if found is None:
+        return None
+    card = checkpoint.read_card(found[1])
+    return Known(architecture=card.architecture, preprocessing=card.preprocessing)
 
 
 def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teachers: list[NamedTeacher], name: str) -> int:
@@ -71,11 +90,17 @@ def teacher_epochs(asked: Recipe, resolved: Recipe, dataset: Dataset, teachers: 
     )
 
 
-def suggested(dataset: Dataset, name: str, init: str, *, role: str, stem: str) -> int:
-    """Epochs that the data suggest for a model: fewer where its weights are trained, which has to be tried."""
+def suggested(dataset: Dataset, name: str, init: str, *, role: str, stem: str, teacher: Known | None = None) -> int:
+    """Epochs that the data suggest for a model: fewer where its weights are trained, which has to be tried.
+
+    `teacher` is the one that a student may be named by.
+    """
     if dataset.epochs == dataset.trained_epochs:
         return dataset.epochs
     if locate(name, role=role, modality=dataset.modality).path is not None:
+        return dataset.trained_epochs
+    architecture, _ = acquire.described(name, dataset, role=role, stem=stem, teacher=teacher)
+    if init == "teacher" or (init == "auto" and architecture.copies_teacher):
         return dataset.trained_epochs
     scratch = init == "scratch" or acquire.start(name, init, dataset, role=role, stem=stem, seed=0).origin == "scratch"
     return dataset.epochs if scratch else dataset.trained_epochs

@@ -68,7 +68,15 @@ def _trained(
     known = chain.begun(folder)
     # Weights that are trained already come from the save: nothing is fetched for them, or tried again.
     init = "scratch" if known else None
-    first = begin(planned, stage, seed, device.device, results.get(("member", seed), []), init=init)
+    first = begin(
+        planned,
+        stage,
+        seed,
+        device.device,
+        results.get(("member", seed), []),
+        init=init,
+        teacher=earlier[0].known if earlier else None,
+    )
     if first.notice:
         progress.say(first.notice)
     if stage.role == "student" and not known and planned.recipe.student.init == "auto":

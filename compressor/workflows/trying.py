@@ -54,7 +54,7 @@ class Trying:
         stage = replace(self.stage, config=config, epochs=epochs)
         recipe = self.planned.recipe.model_copy(update={"guidance": arm.guidance})
         planned = replace(self.planned, recipe=recipe)
-        first = begin(planned, stage, seed, self.device.device)
+        first = begin(planned, stage, seed, self.device.device, teacher=self.earlier[0].known)
         dataset, teacher = planned.dataset, None
         if arm.taught:
             dataset, teacher = learning_from(planned, stage, first, earlier, self.device, self.progress)

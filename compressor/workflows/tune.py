@@ -220,7 +220,7 @@ def _attempt(
     # Named by what is tried: a trial that was stopped finds its state again.
     digest = hashlib.blake2b(json.dumps(trial.params, sort_keys=True).encode(), digest_size=6).hexdigest()
     folder = run.path / "trials" / digest
-    first = begin(planned, stage, stage.seeds[0], device.device)
+    first = begin(planned, stage, stage.seeds[0], device.device, teacher=earlier[0].known)
     dataset, source = learning_from(planned, replace(stage, config=config), first, earlier, device, progress)
     rows = len(dataset.splits["validation"]) * dataset.rows
 

@@ -26,7 +26,7 @@ from compressor.data.splits import SPLITS
 from compressor.errors import DataError, UsageError
 from compressor.modalities import UNLABELLED
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
+from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
 from compressor.progress import Progress
 from compressor.seeds import derive_seed
@@ -172,6 +172,9 @@ class Table:
     def prepared_bytes(self, dataset: Dataset, teacher: Preprocessing | None) -> int:
         return 0
 
+    def distinct_views(self, dataset: Dataset) -> int | None:
+        return None if dataset.setup.options.jitter else 1
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         sample, number = item
         rng = np.random.default_rng(derive_seed(dataset.seed, dataset.ids[sample], number))
@@ -221,6 +224,12 @@ class TableArchitecture(Architecture):
     columns: int
     hidden: int
     rows: int
+    half: bool = False
+    """Of its teacher: it starts from the first half of each of its layers."""
+
+    @property
+    def copies_teacher(self) -> bool:
+        return self.half
 
 
 class Network(nn.Module):
@@ -243,9 +252,11 @@ class Network(nn.Module):
 
 
 class Mlp:
-    """The family: `mlp:64` has 64 hidden units. How many rows a sample has is the data's to say."""
+    """The family: `mlp:64` has 64 hidden units, `half` half of its teacher's. How many rows a sample has is the data's to say."""
 
     def resolve(self, spelled: str, role: str) -> str:
+        if spelled == "half":
+            return spelled
         kind, _, hidden = spelled.partition(":")
         if kind != "mlp" or not hidden.isdigit():
             raise UsageError(f"unknown {role} '{spelled}': write mlp:64")
@@ -254,11 +265,18 @@ class Mlp:
     def read(self, value: Any) -> TableArchitecture:
         return TableArchitecture.model_validate(value)
 
+    def claims(self, path: Path) -> bool:
+        return path.suffix == ".mlp"
+
     def describe(
-        self, name: str, *, classes: int, setup: Any, stem: str
+        self, name: str, *, classes: int, setup: Any, stem: str, teacher: Known | None = None
     ) -> tuple[TableArchitecture, TablePreprocessing]:
+        half = name == "half"
+        if half and teacher is None:
+            raise UsageError("half of which teacher?")
+        hidden = teacher.architecture.hidden // 2 if half else int(name.split(":")[1])  # type: ignore[union-attr]
         architecture = TableArchitecture(
-            name=name, classes=classes, columns=len(setup.columns), hidden=int(name.split(":")[1]), rows=setup.rows
+            name=name, classes=classes, columns=len(setup.columns), hidden=hidden, rows=setup.rows, half=half
         )
         return architecture, TablePreprocessing(columns=setup.columns, mean=setup.mean, std=setup.std)
 
@@ -268,6 +286,13 @@ class Mlp:
 
     def pretrained(self, architecture: Architecture) -> StateDict:
         raise UsageError(f"nobody publishes weights of {architecture.name}")
+
+    def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
+        own = self.build(architecture).state_dict()
+        return {name: tensor[tuple(map(slice, own[name].shape))] for name, tensor in teacher.state_dict().items()}
+
+    def rate(self) -> float:
+        return 0.02
 
     def head(self, model: nn.Module) -> set[str]:
         return {"head.weight", "head.bias"}
@@ -299,6 +324,9 @@ class Mlp:
 
     def input_names(self, *, raw: bool) -> tuple[str, ...]:
         return ("features",)
+
+    def dynamic(self) -> dict[str, dict[int, str]]:
+        return {}
 
     def untrained(self, name: str, size: int) -> tuple[TableArchitecture, TablePreprocessing, Inputs]:
         columns = tuple(f"column {i}" for i in range(size))

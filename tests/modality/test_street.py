@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from compressor.artifact import session
 from compressor.data.dataset import Dataset
@@ -29,6 +30,7 @@ from compressor.quantization import ladder
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
 from compressor.workflows.benchmark import measured
+from compressor.workflows.plan import make_plan
 from tests.conftest import compress
 from tests.modality.conftest import QUICK, write_table
 
@@ -74,6 +76,45 @@ def test_the_run_leaves_what_any_run_leaves_and_its_student_has_learned(run: Pat
     assert {entry["role"]: entry["precision"] for entry in report["exports"]} == {"student": "fp32", "teacher": "fp32"}
     assert {row["file"] for row in report["benchmark"]} == {entry["file"] for entry in report["exports"]}
     assert load_recipe(run / "recipe.yaml").data.options == {"jitter": 0.2}
+
+
+@TWO
+def test_a_student_named_by_its_teacher_and_its_baseline_start_from_its_layers(run: Path, tmp_path: Path) -> None:
+    result = compress(
+        "distill", *QUICK, "--data", run.parents[1] / "x.table.csv", "--teacher", run / "stages" / "00-teacher-mlp-64" / "seed0",
+        "--student", "half", "--name", tmp_path.name, "--epochs", "1", "--set", "stage.optimizer.lr=1e-12",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    made = RunFolder(run.parent / tmp_path.name)
+    assert load_recipe(made.recipe).student.init == "teacher"
+    taught = load_file(run / "stages" / "00-teacher-mlp-64" / "seed0" / "weights.safetensors")
+    for role in ("01-student", "02-baseline"):
+        copied = load_file(made.path / "stages" / f"{role}-half" / "seed0" / "weights.safetensors")
+        assert torch.allclose(copied["body.weight"], taught["body.weight"][:32], atol=1e-6), role
+        assert not torch.allclose(copied["head.weight"], taught["head.weight"][:, :32], atol=1e-2), (
+            "the head is its own"
+        )
+
+
+def test_a_student_that_is_named_by_a_teacher_that_only_answers_is_refused(run: Path, tmp_path: Path) -> None:
+    data = data_of(run)
+    table = tmp_path / "answers.csv"
+    table.write_text("file," + ",".join(data.classes) + "\n" + "".join(f"{name},1,0,0\n" for name in data.ids))
+    result = compress(
+        "distill", *QUICK, "--data", run.parents[1] / "x.table.csv", "--teacher", table, "--student", "half"
+    )
+    assert result.exit_code == 2
+    assert "half of which teacher?" in result.output
+
+
+@TWO
+def test_data_whose_views_are_all_alike_are_stored_once(run: Path) -> None:
+    asked = {"views": "all"}
+    for jitter, stored in ((0.0, 1), (0.1, "all")):
+        recipe = load_recipe(None, {"data": {"source": str(run.parents[1] / "x.table.csv"), "options": {"jitter": jitter}},
+                                    "teacher": {"model": "mlp:64"}, "student": {"model": "mlp:8"},
+                                    "stage": {"targets": asked}})  # fmt: skip
+        assert make_plan(recipe, Silent()).recipe.stage.targets.views == stored
 
 
 def test_figures_files_and_metadata_count_rows(run: Path) -> None:

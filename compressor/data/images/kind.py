@@ -77,6 +77,10 @@ class Images:
         setup: ImageSetup = dataset.setup
         return replace(setup, size=size)
 
+    def distinct_views(self, dataset: Dataset) -> int | None:
+        """Crops and flips without end."""
+        return None
+
     def view(self, dataset: Dataset, item: Item, preprocessing: Preprocessing) -> Inputs:
         """`pixels`, (size, size, 3) uint8."""
         from compressor.data.images.views import render

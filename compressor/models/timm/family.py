@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from compressor.artifact.images import ImagePreprocessing
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.images.setup import ImageSetup
+from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
+from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.timm import build, names, taps, weights
 from compressor.models.timm.build import TimmArchitecture
@@ -29,8 +31,12 @@ class Timm:
         """With its image size and stem."""
         return TimmArchitecture.model_validate(value)
 
+    def claims(self, path: Path) -> bool:
+        """timm's models come by name, from the hub or as checkpoints."""
+        return False
+
     def describe(
-        self, name: str, *, classes: int, setup: Any, stem: str
+        self, name: str, *, classes: int, setup: Any, stem: str, teacher: Known | None = None
     ) -> tuple[TimmArchitecture, ImagePreprocessing]:
         """At the images' size; its own mean and standard deviation."""
         assert isinstance(setup, ImageSetup)
@@ -49,6 +55,14 @@ class Timm:
         """See `weights.pretrained_state`."""
         assert isinstance(architecture, TimmArchitecture)
         return weights.pretrained_state(architecture)
+
+    def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
+        """No image model is named by its teacher."""
+        raise UsageError(f"{architecture.name} takes no layers from its teacher")
+
+    def rate(self) -> float:
+        """Chosen on validation (docs/log.md)."""
+        return 4e-3
 
     def head(self, model: nn.Module) -> set[str]:
         """What timm calls the classifier."""
@@ -85,6 +99,10 @@ class Timm:
     def input_names(self, *, raw: bool) -> tuple[str, ...]:
         """`image`, or `pixels`."""
         return ("pixels",) if raw else ("image",)
+
+    def dynamic(self) -> dict[str, dict[int, str]]:
+        """Sides are fixed."""
+        return {}
 
     def untrained(self, name: str, size: int) -> tuple[TimmArchitecture, ImagePreprocessing, Inputs]:
         """1,000 classes, the stem as it is."""
