@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from compressor.modalities import MODALITIES, Modality
-from tests.models.text import standin  # noqa: F401  (before the family is imported)
 
 ENTRY = Modality(
     preprocessing="compressor.artifact.text.preprocessing:TextPreprocessing",

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from compressor.errors import CheckpointError, UsageError
 from compressor.models import hub
 from compressor.models.cost import macs
+from compressor.models.family import Known
 from compressor.models.outputs import pair
 from compressor.models.text import names
 from compressor.models.text.bert import Bert, TextArchitecture
@@ -38,10 +39,10 @@ def given() -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array) for array in folders.batch().values())
 
 
-def known(folder: Path) -> Any:
+def known(folder: Path) -> Known:
     """What a student is told of its teacher."""
     architecture, preprocessing = BERT.describe(str(folder), classes=folders.CLASSES, setup=SETUP, stem="keep")
-    return SimpleNamespace(architecture=architecture, preprocessing=preprocessing)
+    return Known(architecture=architecture, preprocessing=preprocessing)
 
 
 def agrees(folder: Path, logits: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> None:
@@ -341,7 +342,7 @@ def test_a_graph_answers_at_every_length(tmp_path: Path) -> None:
 
     model = loaded(folders.write(tmp_path)).model
     path, sides = tmp_path / "model.onnx", {0: torch.export.Dim("batch", min=1, max=4096)}
-    length = torch.export.Dim("length", min=1, max=40)
+    length = torch.export.Dim("length", min=1, max=1 << 16)
     example = tuple(t[:2] for t in given())
     torch.onnx.export(
         model, example, str(path), dynamo=True, external_data=False, verbose=False, opset_version=20,
