@@ -20,7 +20,7 @@ from compressor.models.weights import build, load_matching
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import Objective, Signals
 from tests.models.text import folders
-from tests.models.text.test_bert import SETUP, given, known, loaded
+from tests.models.text.helpers import SETUP, given, known, loaded
 
 Array = NDArray[np.float64]
 
