@@ -28,7 +28,7 @@ def relations(seed: int, heads: int, channels: int) -> Relations:
 def reference(student: Relations, teacher: Relations, heads: int) -> float:
     """Equations 6–8 of Wang et al. 2020 in float64, text by text, head by head, token by token."""
 
-    def row(r: Relations, left: Tensor, right: Tensor, text: int, head: int, token: int) -> np.ndarray:  # type: ignore[type-arg]
+    def row(r: Relations, left: Tensor, right: Tensor, text: int, head: int, token: int) -> np.ndarray:
         channels = r.query.shape[1] * r.query.shape[3] // heads
         cut = slice(head * channels, (head + 1) * channels)
         a, b = (t[text].permute(1, 0, 2).reshape(5, -1).double().numpy()[:, cut] for t in (left, right))

@@ -105,7 +105,8 @@ class Layer(nn.Module):
 
     def _heads(self, projected: Tensor) -> Tensor:
         """(batch, length, hidden) → (batch, heads, length, hidden / heads)."""
-        return projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 class Bert(nn.Module):

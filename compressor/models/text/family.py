@@ -113,7 +113,7 @@ class BertFamily:
             return Outputs(logits=model(*prepared))
         assert isinstance(model, Bert)
         mask = prepared[1]
-        hidden, tapped, relations = model.encode(*prepared, taps=taps)
+        hidden, tapped, relations = model.encode(prepared[0], mask, prepared[2], taps)
         pooled = model.pooled(hidden, mask)
         return Outputs(
             logits=model.classified(pooled),

@@ -39,7 +39,7 @@ def hidden_states(weights: dict[str, Array], layers: tuple[int, ...], ids: Any, 
     def norm(x: Array, name: str) -> Array:
         centred = x - x.mean(-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * weights[f"bert.{name}.weight"] + weights[f"bert.{name}.bias"]
+        return np.asarray(scaled * weights[f"bert.{name}.weight"] + weights[f"bert.{name}.bias"])
 
     found = []
     for text in range(len(ids)):
@@ -50,7 +50,7 @@ def hidden_states(weights: dict[str, Array], layers: tuple[int, ...], ids: Any, 
                 ("word", ids[text, :length]), ("position", np.arange(length)), ("token_type", types[text, :length])
             )
         )  # fmt: skip
-        x = norm(x, "embeddings.LayerNorm")
+        x = norm(np.asarray(x), "embeddings.LayerNorm")
         for layer in (f"encoder.layer.{i}" for i in layers):
             q, k, v = (linear(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value"))
             heads = []
@@ -93,7 +93,7 @@ def masked_labels(mask: Any) -> NDArray[np.int64]:
     labels = np.full(mask.shape, UNLABELLED)
     for place, word in MASKED.items():
         labels[place] = word
-    return labels[mask.astype(bool)]
+    return np.asarray(labels[mask.astype(bool)])
 
 
 def test_one_step_of_the_triple_loss_is_the_published_one(tmp_path: Path) -> None:
