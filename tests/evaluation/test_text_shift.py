@@ -15,7 +15,6 @@ from compressor.data.dataset import build
 from compressor.data.text.read import read_texts
 from compressor.evaluation.shift import damaged_things, under_shift
 from compressor.evaluation.text_damages import DAMAGES, NEIGHBOURS
-from compressor.modalities import MODALITIES, Modality
 from compressor.progress import Silent
 from tests.data.text.conftest import Encoding, numbered, table
 
@@ -62,9 +61,7 @@ def test_both_texts_of_a_pair_are_damaged_and_nothing_stays_nothing() -> None:
     assert hurt("upper case", 3, (" ", ""), seeds=1) == [(" ", "")]
 
 
-def test_models_are_asked_about_every_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = Modality(preprocessing="", data="", damages="compressor.evaluation.text_damages:DAMAGES")
-    monkeypatch.setitem(MODALITIES, "text", entry)
+def test_models_are_asked_about_every_damage(tmp_path: Path) -> None:
     config = DataConfig(source=str(table(tmp_path / "x.csv", numbered(200, ("long long word", "bad")))))
     dataset = build(read_texts(config, Silent()), config)
     encoding = Encoding(64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,20 +13,8 @@ from compressor.artifact.preprocessing import Inputs
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Dataset
 from compressor.data.load import load_dataset
-from compressor.modalities import MODALITIES, Modality
 
-ENTRY = Modality(
-    preprocessing="compressor.artifact.text.preprocessing:TextPreprocessing", data="compressor.data.text.kind:TEXTS"
-)
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if "text" not in MODALITIES:
-            patch.setitem(MODALITIES, "text", ENTRY)
-        yield
 
 
 class Pieces:
