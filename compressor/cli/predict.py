@@ -16,7 +16,9 @@ from compressor.text import clean
 @edge
 def predict(
     model: Annotated[str, typer.Argument(help="An ONNX file or a run.")],
-    images: Annotated[list[str], typer.Argument(help="Files, folders, texts (for a model of texts), or - for a list on stdin.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Files, folders, texts (for a model of texts), or - for a list on stdin.")
+    ],
     top: Annotated[int, typer.Option(help="How many classes to name per sample.")] = 1,
     provider: Provider = "cpu",
     json_output: Json = False,

@@ -25,17 +25,32 @@ Batch = dict[str, Any]
 other label, and `amount`, the own label's share; `views`: what `views_of` gives."""
 
 
+POOL = 32
+"""Batches of texts that are filled together, by length."""
+
+
 class EpochOrder(Sampler[list[Item]]):
     """Shuffled batches of (sample, view) of `epoch`, from batch `first` on; view = epoch, modulo `views`.
 
-    The last, smaller batch is dropped unless it is the only one: batch statistics of a few samples hurt.
+    The last, smaller batch is dropped unless it is the only one: batch statistics of a few samples hurt. With `sizes`,
+    (samples of the dataset,), a batch has samples of like size, because all of it is padded to the largest: of each
+    `POOL` batches' samples the smallest make up one batch, and so on; the batches' order stays random.
     """
 
-    def __init__(self, indices: NDArray[np.int64], batch_size: int, seed: int, *, views: int | None = None) -> None:
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        views: int | None = None,
+        sizes: NDArray[np.int32] | None = None,
+    ) -> None:
         self.indices = indices
         self.batch_size = min(batch_size, max(1, len(indices)))
         self.seed = seed
         self.views = views
+        self.sizes = sizes
         self.epoch = 0
         self.first = 0
 
@@ -53,7 +68,17 @@ class EpochOrder(Sampler[list[Item]]):
         return self._shuffled()[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _shuffled(self) -> NDArray[np.int64]:
-        return np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(self.indices)
+        rng = np.random.default_rng(derive_seed(self.seed, "order", self.epoch))
+        order = rng.permutation(self.indices)
+        if self.sizes is None:
+            return order
+        whole = len(self) * self.batch_size
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, whole, POOL * self.batch_size):
+            pool = order[start : min(start + POOL * self.batch_size, whole)]
+            pool = pool[np.argsort(self.sizes[pool], kind="stable")]
+            batches += np.split(pool, len(pool) // self.batch_size)
+        return np.concatenate([*(batches[i] for i in rng.permutation(len(batches))), order[whole:]])
 
 
 class _Views(TorchDataset[Any]):
@@ -82,7 +107,8 @@ def training_loader(
     pin_memory: bool = False,
 ) -> tuple[DataLoader[Any], EpochOrder]:
     """A loader over the training split and the order that says which epoch it serves."""
-    order = EpochOrder(dataset.splits["train"], batch_size, seed, views=views)
+    sizes = dataset.prints.words if dataset.prints is not None else None
+    order = EpochOrder(dataset.splits["train"], batch_size, seed, views=views, sizes=sizes)
     workers = worker_count(dataset)
     loader: DataLoader[Any] = DataLoader(
         _Views(dataset, preprocessings),
