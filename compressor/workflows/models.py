@@ -56,7 +56,10 @@ def list_models(pattern: str = "", *, limit: int = 25, size: int = 224) -> Model
 
     found = sorted(set(names.SHORT.values())) if not pattern else names.listing(pattern)
     if not found:
-        raise UsageError(f"no model matches '{pattern}'; try a family: resnet, mobilenet, efficientnet, convnext, vit")
+        raise UsageError(
+            f"no model matches '{pattern}'; try a family: resnet, mobilenet, efficientnet, convnext, vit.\n"
+            "Encoders of texts are a folder in Hugging Face's format, layers:N of their teacher, or bert_tiny … bert_base."
+        )
     short: dict[str, list[str]] = {}
     for alias, name in names.SHORT.items():
         short.setdefault(name, []).append(alias)
