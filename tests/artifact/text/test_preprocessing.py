@@ -170,6 +170,7 @@ def test_a_long_chunk_gets_the_librarys_ids(tokenizer: Tokenizer, parts: str) ->
         assert tokenizer.ids(text) == THEIRS.encode(text, add_special_tokens=False).ids
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_no_file_can_carry_is_refused(tokenizer: Tokenizer) -> None:
     long = "\n".join(f"{number:07}" + "x" * 3993 for number in range(8100))
     with pytest.raises(
