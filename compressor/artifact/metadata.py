@@ -17,8 +17,8 @@ KEY = "compressor"
 TemperatureOf = Literal["model", "file"]
 """Whose validation logits a temperature was fitted to: the PyTorch model's, or the exported file's own."""
 
-LONGEST = 8_000_000
-"""Characters of metadata: 100,000 class names of 80."""
+LONGEST = 8_000_000 + inputs.LONGEST
+"""Characters of metadata: 100,000 class names of 80, and the preprocessing."""
 
 
 class Metadata(BaseModel):

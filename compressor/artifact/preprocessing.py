@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from compressor import modalities
 
+LONGEST = 32_000_000
+"""Characters of a preprocessing's JSON, that an exported file carries."""
+
 Inputs = dict[str, NDArray[Any]]
 """Named arrays, the first axis being samples: things encoded, before a model's own normalisation."""
 

@@ -85,7 +85,7 @@ def start(
         refuse_seen(card.dataset, dataset, f"{role} weights '{init}'", shown)
     architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size, teacher=teacher)
     seed_everything(derive_seed(seed, "init"))
-    loaded = initialise(architecture, init, role=role, teacher=teacher)
+    loaded = initialise(architecture, init, role=role, teacher=teacher, classes=dataset.classes)
     known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
     return Start(
         model=loaded.model,

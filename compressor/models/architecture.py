@@ -29,6 +29,11 @@ class Architecture(BaseModel):
         """Whether it starts from a copy of its teacher's layers."""
         return False
 
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """What the classes of its published head are called, in their order; none where nobody says."""
+        return ()
+
     def with_classes(self, classes: int) -> Architecture:
         """The same with another head."""
         return self.model_copy(update={"classes": classes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def check_input(architecture: Architecture, preprocessing: Preprocessing) -> int
     return sum(tensor.nbytes for tensor in example)
 
 
-def initialise(architecture: Architecture, init: str, *, role: str, teacher: Known | None = None) -> Loaded:
+def initialise(
+    architecture: Architecture, init: str, *, role: str, teacher: Known | None = None, classes: Sequence[str] = ()
+) -> Loaded:
     """A model with the weights that `init` asks for.
 
     Args:
@@ -68,6 +71,7 @@ def initialise(architecture: Architecture, init: str, *, role: str, teacher: Kno
         init: `pretrained`, `teacher`, `scratch`, `auto` or a weights file.
         role: for messages.
         teacher: whose layers it takes where it is named by them; its weights are read for that alone.
+        classes: what its classes are called: a published head is put in their order, and is fresh where it knows others.
 
     Raises:
         UsageError: `pretrained` or `teacher` was demanded and there are none, or the hub can't be reached.
@@ -88,8 +92,29 @@ def initialise(architecture: Architecture, init: str, *, role: str, teacher: Kno
         notice = f"{role} {architecture.name} starts from scratch: {error}"
         return Loaded(model=build(architecture), origin="scratch", head_fits=False, notice=notice)
     model = build(architecture)
+    state, notice = _for_classes(state, head_names(model), architecture, classes)
     head_fits = load_matching(model, state, source=f"pretrained {architecture.name}")
-    return Loaded(model=model, origin="pretrained", head_fits=head_fits)
+    return Loaded(model=model, origin="pretrained", head_fits=head_fits, notice=notice)
+
+
+def _for_classes(
+    state: StateDict, head: set[str], architecture: Architecture, classes: Sequence[str]
+) -> tuple[StateDict, str | None]:
+    """The head in the order of the classes; none, and a notice, where it has as many and others. Case does not count."""
+    known, wanted = ([name.casefold() for name in names] for names in (architecture.knows, classes))
+    if len(known) != len(wanted) or known == wanted:
+        return state, None
+    if len(set(known)) < len(known) or set(known) != set(wanted):
+        strange = next(
+            (own for own, name in zip(architecture.knows, known, strict=True) if name not in wanted), known[0]
+        )
+        notice = (
+            f"{architecture.name} knows as many classes as the data, but others ({strange[:60]!r} is none of the data's): "
+            "its head starts fresh"
+        )
+        return {name: tensor for name, tensor in state.items() if name not in head}, notice
+    order = [known.index(name) for name in wanted]
+    return {name: tensor[order] if name in head else tensor for name, tensor in state.items()}, None
 
 
 def read_state(path: Path) -> StateDict:

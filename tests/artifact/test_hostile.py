@@ -120,7 +120,7 @@ def changed(**values: Any) -> dict[str, Any]:
         ("", "no compressor metadata"),
         ("{not json", "damaged compressor metadata"),
         ("[" * 100_000, "damaged compressor metadata"),
-        ('"' + "x" * 9_000_000 + '"', "9 MB of it"),
+        ('"' + "x" * 41_000_000 + '"', "41 MB of it"),
         ([1, 2], "damaged compressor metadata"),
         (changed(classes="ab"), "classes"),
         (changed(classes=[]), "classes"),

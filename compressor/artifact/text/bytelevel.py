@@ -16,8 +16,9 @@ LONGEST_WORD = 100_000
 """Characters that are merged as one word; a longer one is cut there, where the library would go on for minutes."""
 
 _L, _N, _S = tables.inside(tables.LETTER), tables.inside(tables.NUMBER), tables.SPACE
+_TO = f"{{1,{LONGEST_WORD}}}"
 _WORD = re.compile(
-    f"'s|'t|'re|'ve|'m|'ll|'d| ?[{_L}]+| ?[{_N}]+| ?[^{_S}{_L}{_N}]+|[{_S}]+(?![^{_S}])|[{_S}]+",
+    f"'s|'t|'re|'ve|'m|'ll|'d| ?[{_L}]{_TO}| ?[{_N}]{_TO}| ?[^{_S}{_L}{_N}]{_TO}|[{_S}]{_TO}(?![^{_S}])|[{_S}]{_TO}",
 )
 
 
@@ -53,10 +54,6 @@ class ByteLevel:
             word = match.group()
             known = cache.get(word)
             if known is None:
-                if len(word) > LONGEST_WORD:
-                    cuts = range(0, len(word), LONGEST_WORD)
-                    yield from (self._merged(word[at : at + LONGEST_WORD]) for at in cuts)
-                    continue
                 known = self._merged(word)
                 if len(cache) >= CACHED:
                     cache.clear()

@@ -142,12 +142,12 @@ class TextPreprocessing(Preprocessing):
         return dict(zip(NAMES, (ids, ones, zeros), strict=True))
 
     def contradiction(self, graph: Sequence[GraphInput]) -> str | None:
-        """Inputs that texts do not have; a fixed length that cuts what may be encoded."""
+        """Inputs that texts do not have; a fixed length that is not the longest text's."""
         names = [entry.name for entry in graph]
         if "input_ids" not in names or set(names) - set(NAMES) or any(len(entry.shape) != 2 for entry in graph):
             return f"a text's inputs ({', '.join(NAMES)}), where its graph has {', '.join(names)[:200]}"
-        short = next((e.shape[1] for e in graph if isinstance(e.shape[1], int) and e.shape[1] < self.max_length), None)
-        return None if short is None else f"{self.max_length} tokens, where its graph has {short}"
+        fixed = next((e.shape[1] for e in graph if isinstance(e.shape[1], int) and e.shape[1] != self.max_length), None)
+        return None if fixed is None else f"{self.max_length} tokens, where its graph has {fixed}"
 
     def facts(self) -> dict[str, int]:
         """The longest text, tokens."""

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from compressor.artifact import preprocessing
 from compressor.artifact.text import bytelevel
 from compressor.artifact.text.bytelevel import ByteLevel
 from compressor.artifact.text.wordpiece import WordPiece
@@ -21,8 +22,8 @@ from compressor.artifact.text.wordpiece import WordPiece
 MOST = 1_000_000
 """Tokens of a vocabulary."""
 
-LONGEST = 32_000_000
-"""Characters of a vocabulary, and of its merges."""
+LONGEST = preprocessing.LONGEST - 1000
+"""Characters of a tokenizer's JSON; what is around it has the rest."""
 
 NAMED = ("unknown", "pad", "first", "last", "mask", "end")
 
@@ -35,9 +36,9 @@ class Tokenizer(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     kind: Literal["wordpiece", "bytelevel"]
-    vocabulary: str = Field(min_length=1, max_length=LONGEST)
+    vocabulary: str = Field(min_length=1)
     """Tokens in the order of their ids, a line each."""
-    merges: str = Field(default="", max_length=LONGEST)
+    merges: str = ""
     """Byte-level BPE: two tokens a line, the most urgent first."""
     lowercase: bool = False
     strip_accents: bool | None = None
@@ -56,6 +57,12 @@ class Tokenizer(BaseModel):
     """What ends a text of a language model."""
     add_prefix_space: bool = False
     """Byte-level BPE: a text begins as if a space stood before it."""
+
+    @model_validator(mode="after")
+    def _carried(self) -> Tokenizer:
+        if (size := len(self.model_dump_json())) > LONGEST:
+            raise ValueError(f"a tokenizer of {size:,} characters, and an exported file carries {LONGEST:,} at most")
+        return self
 
     @model_validator(mode="after")
     def _sound(self) -> Tokenizer:

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 
 from compressor.artifact.text import tables
 
+PIECE = 4000
+"""Characters of a chunk that are normalised at once."""
+
+RUN = 64
+"""Combining characters in a row that are kept together where a chunk is cut."""
+
 LONGEST_WORD = 100
 """Characters of a word; a longer one is unknown."""
 
@@ -25,6 +31,8 @@ _HAN = re.compile(f"[{tables.HAN}]")
 _MARK = re.compile(f"[{tables.inside(tables.MARK)}]+")
 _WHOLE = re.compile(f"([{tables.WHOLE}]+)")
 _PUNCTUATION = tables.inside(tables.PUNCTUATION)
+_MARKS = re.compile(f"[{tables.inside(tables.MARK)}]{{{RUN},}}")
+_BREAK = re.compile(f"[{_PUNCTUATION}{tables.HAN}\u1fef\u2260\u226e\u226f]")  # the last four decompose into punctuation
 _WORD = re.compile(f"[{_PUNCTUATION}]|[^{_PUNCTUATION} ]+")
 
 
@@ -60,19 +68,50 @@ class WordPiece:
                 yield ids
 
     def _split(self, chunk: str) -> Iterator[str]:
-        if chunk.isascii():
-            chunk = _CONTROL.sub("", chunk)
-            chunk = chunk.lower() if self.lowercase else chunk
-        else:
-            chunk = self._normalised(chunk)
-        return (match.group() for match in _WORD.finditer(chunk))
+        """Words, a long chunk no further than asked for; of a word longer than `LONGEST_WORD` only as much as tells."""
+        if len(chunk) <= SHORT:
+            return (match.group() for match in _WORD.finditer(self._normalised(chunk)))
+        return self._streamed(chunk)
+
+    def _streamed(self, chunk: str) -> Iterator[str]:
+        """A word may go on in the next piece; one that is too long already is passed over to where it may end."""
+        rest, at = "", 0
+        while at < len(chunk):
+            if len(rest) > LONGEST_WORD:
+                found = _BREAK.search(chunk, at)
+                at = found.start() if found else len(chunk)
+            end = self._cut(chunk, at + PIECE)
+            text, rest = rest + self._normalised(chunk[at:end]), ""
+            for match in _WORD.finditer(text):
+                if match.end() == len(text):
+                    rest = match.group()[: LONGEST_WORD + 1]
+                else:
+                    yield match.group()
+            at = end
+            if len(rest) == 1 and _BREAK.match(rest):
+                yield rest
+                rest = ""
+        if rest:
+            yield rest
+
+    def _cut(self, chunk: str, at: int) -> int:
+        """The first place from `at` on where no combining character, which might change places with one before, is next."""
+        if self.strip_accents:
+            for place in range(at, min(at + RUN, len(chunk))):
+                if not unicodedata.combining(unicodedata.normalize("NFD", chunk[place])[0]):
+                    return place
+            at += RUN
+        return at
 
     def _normalised(self, chunk: str) -> str:
         """In the library's order: a step sees what the one before left."""
         chunk = _CONTROL.sub("", chunk)
+        if chunk.isascii():
+            return chunk.lower() if self.lowercase else chunk
         if self.split_chinese:
             chunk = _HAN.sub(r" \g<0> ", chunk)
         if self.strip_accents:
+            chunk = _MARKS.sub("", chunk)  # to sort many of them takes the square of their number
             parts = _WHOLE.split(chunk)  # every second one is to stay whole
             parts[::2] = [unicodedata.normalize("NFD", part) for part in parts[::2]]
             chunk = _MARK.sub("", "".join(parts))

@@ -52,8 +52,15 @@ class TextArchitecture(Architecture):
     """In training, of hidden states and attention."""
     source: str | None = Field(default=None, max_length=LONGEST)
     """Folder or hub's name with published weights."""
+    labels: tuple[str, ...] = Field(default=(), max_length=1_000_000)
+    """Classes of the published head, in their order."""
     kept: tuple[int, ...] = Field(default=(), max_length=256)
     """The teacher's layers that this one's start as."""
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """As config.json names them."""
+        return self.labels
 
     @model_validator(mode="after")
     def _whole(self) -> TextArchitecture:

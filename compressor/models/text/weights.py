@@ -58,6 +58,7 @@ class Config(BaseModel):
     hidden_dropout_prob: float = 0.1
     position_embedding_type: str | None = "absolute"
     is_decoder: bool = False
+    id2label: dict[int, str] = {}
     name_or_path: str = Field(default="", alias="_name_or_path")
 
 
@@ -84,7 +85,7 @@ def architecture(source: str, classes: int) -> TextArchitecture:
         "hidden": config.hidden_size, "heads": config.num_attention_heads, "intermediate": config.intermediate_size,
         "vocabulary": config.vocab_size, "positions": config.max_position_embeddings, "types": config.type_vocab_size,
         "activation": ACTIVATIONS[act], "epsilon": config.layer_norm_eps, "dropout": config.hidden_dropout_prob,
-        "pooling": _pooling(folder), "source": source,
+        "pooling": _pooling(folder), "source": source, "labels": _labels(config.id2label),
     }, TextArchitecture, path)  # fmt: skip
 
 
@@ -161,6 +162,13 @@ def _part(folder: Path, name: str) -> Path:
     if path is None:
         raise CheckpointError(f"{folder} names a file outside of it: {name}")
     return path
+
+
+def _labels(named: dict[int, str]) -> tuple[str, ...]:
+    """By number; none where a number is missing, or the names are those that stand for none (LABEL_0)."""
+    labels = tuple(named[number] for number in range(len(named)) if number in named)
+    whole = len(labels) == len(named) and not any(re.fullmatch(r"LABEL_\d+", label) for label in labels)
+    return labels if whole else ()
 
 
 def _pooling(folder: Path) -> Pooling:

@@ -28,6 +28,33 @@ def test_a_classifier_of_the_same_size_is_taken_and_another_is_fresh(tmp_path: P
     assert not loaded(folder, classes=3).head_fits
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [["a", "b", "c", "d", "e"], ["E", "c", "A", "b", "d"], ["a", "b", "c", "d", "f"], ["a", "b", "c", "d", "d"]],
+)
+def test_a_classifier_answers_for_the_datas_classes_by_their_names(tmp_path: Path, classes: list[str]) -> None:
+    folder = folders.write(tmp_path, id2label=dict(enumerate("aBcde")))
+    architecture, _ = BERT.describe(str(folder), classes=folders.CLASSES, setup=SETUP, stem="keep")
+    found = initialise(architecture, "pretrained", role="teacher", classes=classes)
+    wanted = [name.lower() for name in classes]
+    if set(wanted) == set("abcde"):
+        theirs = folders.weights(folders.CONFIG)
+        order = ["abcde".index(name) for name in wanted]
+        assert found.head_fits
+        assert found.notice is None
+        assert torch.equal(found.model.get_parameter("classifier.weight"), theirs["classifier.weight"][order])
+        assert torch.equal(found.model.get_parameter("classifier.bias"), theirs["classifier.bias"][order])
+    else:
+        assert not found.head_fits
+        assert "but others ('e' is none of the data's): its head starts fresh" in str(found.notice)
+
+
+def test_labels_that_name_nothing_leave_the_classifier_as_it_is(tmp_path: Path) -> None:
+    folder = folders.write(tmp_path, id2label={number: f"LABEL_{number}" for number in range(folders.CLASSES)})
+    architecture, _ = BERT.describe(str(folder), classes=folders.CLASSES, setup=SETUP, stem="keep")
+    assert initialise(architecture, "pretrained", role="teacher", classes=list("vwxyz")).head_fits
+
+
 def test_names_without_a_prefix_old_norms_and_other_heads_are_read(tmp_path: Path) -> None:
     state = folders.weights(folders.CONFIG)
     plain = {
