@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from compressor.benchmarking.measure import default_providers
+from compressor.benchmarking.cells import default_providers
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.distillation.rates import Rate, rate
