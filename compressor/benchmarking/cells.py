@@ -80,9 +80,7 @@ def cells(files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, Mode
         batches = [frozen] if frozen else config.batches
         for own in itertools.product(chosen, batches, config.threads, _lengths(label, facts[label], config)):
             provider, batch, threads, length = own
-            found.append(
-                Cell(label=label, file=file, provider=provider, batch=batch, threads=threads, length=length)
-            )
+            found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads, length=length))
     return found
 
 

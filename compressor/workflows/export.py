@@ -45,7 +45,6 @@ from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
 
-
 MEASURED = 2000
 """Validation samples whose lengths are looked at, at most."""
 

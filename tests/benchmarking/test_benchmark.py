@@ -16,9 +16,9 @@ import pytest
 
 from compressor.artifact import providers
 from compressor.benchmarking import contention, host, measure
+from compressor.benchmarking.cells import Cell, cells, describe
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import Measured, Row
-from compressor.benchmarking.cells import Cell, cells, describe
 from compressor.benchmarking.rows import NEEDED, percentile, summarise, warnings
 from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.progress import Silent

@@ -138,7 +138,8 @@ def test_rows_of_children_have_their_length_and_padding(tmp_path: Path) -> None:
     document = measure.document({"m": path}, config, Silent())
     (mixed,) = document.rows
     assert mixed.length == "data"
-    assert mixed.padding is not None and mixed.padding > 0.1
+    assert mixed.padding is not None
+    assert mixed.padding > 0.1
     assert len(mixed.raw_ms[0]) % len(KNOWN) == 0
     assert mixed.throughput == pytest.approx(4e3 / np.mean(mixed.raw_ms))
     assert Benchmark.model_validate_json(document.model_dump_json()) == document

@@ -8,10 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compressor.artifact.metadata import Metadata
+from compressor.artifact.metadata import KEY, Metadata
 from compressor.artifact.text.preprocessing import NAMES, TextPreprocessing
 from compressor.artifact.text.tokenizer import Tokenizer
-from compressor.exporting.export import write_metadata
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
 TOKENIZER = Tokenizer(
@@ -52,5 +51,7 @@ def described(path: Path, *, lengths: list[int] | None = None, longest: int = 64
         name="tokens", role=role, classes=["a", "b"], modality="text", preprocessing=preprocessing(longest),
         lengths=lengths,
     )  # fmt: skip
-    write_metadata(graph(path), about)
+    model = onnx.load(graph(path))
+    helper.set_model_props(model, {KEY: about.model_dump_json()})
+    onnx.save(model, path)
     return path
