@@ -15,10 +15,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
+from compressor.benchmarking.cells import Cell
 from compressor.benchmarking.compare import Ratio, compare
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import Measured
-from compressor.benchmarking.measure import Cell, Child, take_turns
+from compressor.benchmarking.measure import Child, take_turns
 from compressor.workflows.benchmark import artifacts
 
 BARE = """

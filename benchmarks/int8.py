@@ -25,9 +25,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import Log, finish, parser
 
+from compressor.benchmarking.cells import Cell
 from compressor.benchmarking.compare import compare
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.measure import Cell, measure
+from compressor.benchmarking.measure import measure
 from compressor.quantization.cpus import TARGETS, detect
 
 MODELS = ["mobilenetv3_large_100", "efficientnet_b0", "resnet18"]

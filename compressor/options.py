@@ -93,6 +93,19 @@ def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] |
     return found
 
 
+def lengths(value: int | str | Sequence[int | str] | None) -> list[int | str] | None:
+    """`8,32,data` → [8, 32, "data"]. Raises UsageError."""
+    if value is None:
+        return None
+    found = [whole(part) for part in listed(str(value) if isinstance(value, int) else value) or []]
+    if not found or any(part != "data" and not (isinstance(part, int) and part >= 1) for part in found):
+        raise UsageError(
+            f"--lengths {shortened(value)}: give whole numbers from 1, and the word data for those of the validation "
+            "samples, separated by commas, such as 8,32,data"
+        )
+    return found
+
+
 def _several(value: int | Sequence[int]) -> Sequence[int]:
     return [value] if isinstance(value, int) else value
 

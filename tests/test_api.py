@@ -58,7 +58,7 @@ STREET = (
     "cache_limit seeds device settings"
 )
 SIGNATURES = {
-    "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress",
+    "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress lengths",
     "distill": f"{STREET} name resume progress command shift pilot strict_data time",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",

@@ -12,6 +12,7 @@ import pytest
 
 from compressor.artifact.images import images_in
 from compressor.benchmarking import measure
+from compressor.benchmarking.cells import cells
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.data.config import DataConfig
 from compressor.data.load import load_dataset
@@ -123,6 +124,6 @@ def test_nothing_beside_a_model_is_imported(tmp_path: Path, monkeypatch: pytest.
         )
     monkeypatch.chdir(folder)
     config = BenchmarkConfig(processes=1, samples=10, warmup_seconds=0, min_seconds=0)
-    (row,) = measure.measure(measure.cells({"m": Path(model.name)}, config), config, Silent())
+    (row,) = measure.measure(cells({"m": Path(model.name)}, config), config, Silent())
     assert row.samples >= 10
     assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()

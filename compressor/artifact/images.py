@@ -109,7 +109,9 @@ class ImagePreprocessing(Preprocessing):
         images = normalize(inputs["pixels"], self)
         return (images.astype(np.float16 if graph[0].type == "tensor(float16)" else np.float32, copy=False),)
 
-    def example(self, batch: int, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+    def example(
+        self, batch: int, graph: Sequence[GraphInput], length: int | Sequence[int] | None = None
+    ) -> tuple[NDArray[Any], ...]:
         """Noise, at this size where the graph leaves it open."""
         return (noise(graph[0], batch, self.size),)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
@@ -59,6 +59,9 @@ class Metadata(BaseModel):
     macs: int | None = None
     """Multiply–accumulate operations for one sample."""
     params: int | None = None
+    lengths: list[Annotated[int, Field(ge=1, le=65_536)]] | None = Field(default=None, min_length=1, max_length=1000)
+    """Quantiles, evenly spaced, of how long validation samples are, in tokens: what a benchmark without the data measures
+    on. None where all are of one size, and in older files."""
 
     @field_validator("preprocessing", mode="before")
     @classmethod

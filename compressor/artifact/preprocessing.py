@@ -6,7 +6,7 @@ Each modality has one such class (`modalities.py`); what is here holds for all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -83,8 +83,11 @@ class Preprocessing(BaseModel, ABC):
         """Encoded things as the graph's inputs, in its order; a graph may take them raw (`--uint8-input`)."""
 
     @abstractmethod
-    def example(self, batch: int, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
-        """Noise that the graph takes."""
+    def example(
+        self, batch: int, graph: Sequence[GraphInput], length: int | Sequence[int] | None = None
+    ) -> tuple[NDArray[Any], ...]:
+        """Noise that the graph takes: `length` long where it leaves that open, or each sample as long as said; None: the
+        longest. Things of one size have no length."""
 
     @abstractmethod
     def contradiction(self, graph: Sequence[GraphInput]) -> str | None:
@@ -93,6 +96,10 @@ class Preprocessing(BaseModel, ABC):
     def facts(self) -> dict[str, int]:
         """What a benchmark notes of the input beside it, such as its size."""
         return {}
+
+    def lengths(self, things: Iterable[Any]) -> list[int] | None:
+        """How long each thing is for a graph that leaves that open; None, without a look, where all are of one size."""
+        return None
 
 
 def parse(modality: str, value: Any) -> Any:
@@ -118,13 +125,17 @@ def filled(inputs: Inputs, size: int) -> Inputs:
     return {name: np.resize(array, (size, *array.shape[1:])) for name, array in inputs.items()}
 
 
+TOKENS: dict[str, Any] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+"""Types of inputs that are numbers of a vocabulary, or masks."""
+
+
 def noise(entry: GraphInput, batch: int, free: int | None = None) -> NDArray[Any]:
     """Noise for one input; `free` stands for its sides that the graph leaves open."""
     rng = np.random.default_rng(0)
     sides = tuple(side if isinstance(side, int) else free or 1 for side in entry.shape[1:])
     if entry.type == "tensor(uint8)":
         return rng.integers(0, 256, (batch, *sides), dtype=np.uint8)
-    if entry.type == "tensor(int64)":
-        return np.zeros((batch, *sides), dtype=np.int64)
+    if entry.type in TOKENS:  # any vocabulary has a 0; no sample may be hidden whole
+        return np.full((batch, *sides), "mask" in entry.name, dtype=TOKENS[entry.type])
     values = rng.standard_normal((batch, *sides), dtype=np.float32)
     return values.astype(np.float16) if entry.type == "tensor(float16)" else values

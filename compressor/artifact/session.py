@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compressor.artifact import external, metadata, providers
 from compressor.artifact.metadata import Metadata
-from compressor.artifact.preprocessing import GraphInput, Inputs, count, filled, noise, taken
+from compressor.artifact.preprocessing import TOKENS, GraphInput, Inputs, count, filled, noise, taken
 from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.packages import require
 
@@ -57,15 +57,20 @@ class Artifact:
         first = shape[0] if shape else None
         return first if isinstance(first, int) else None
 
-    def example(self, batch: int) -> tuple[NDArray[Any], ...]:
-        """Noise that `run` takes, with the file's own batch where it fixes it.
+    @property
+    def any_length(self) -> bool:
+        """Whether it takes tokens, and the graph leaves open how many."""
+        return all(e.type in TOKENS and len(e.shape) == 2 and not isinstance(e.shape[1], int) for e in self.inputs)
+
+    def example(self, batch: int, length: int | Sequence[int] | None = None) -> tuple[NDArray[Any], ...]:
+        """Noise that `run` takes, with the file's own batch where it fixes it; `length` as `Preprocessing.example` has it.
 
         Where the graph says enough, the file's modality need not be known here: the benchmark's child is a bare one.
         """
         batch = self.batch or batch
         if self.described and not all(entry.plain for entry in self.inputs):
-            return self.metadata.preprocessing.example(batch, self.inputs)
-        return tuple(noise(entry, batch) for entry in self.inputs)
+            return self.metadata.preprocessing.example(batch, self.inputs, length)
+        return tuple(noise(entry, batch, length if isinstance(length, int) else None) for entry in self.inputs)
 
     def named(self, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Arrays in the graph's order by its inputs' names, as onnxruntime wants them."""

@@ -14,15 +14,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from compressor.artifact import session
-from compressor.artifact.preprocessing import count
-from compressor.benchmarking import contention, gpu
-from compressor.errors import CompressorError
+from compressor.artifact.preprocessing import Inputs, count
+from compressor.artifact.session import Artifact
+from compressor.benchmarking import contention, gpu, lengths
+from compressor.benchmarking.lengths import Length
+from compressor.errors import ArtifactError, CompressorError
 
 try:
     import resource
@@ -39,7 +41,7 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
     On a GPU the samples are of calls on tensors that are there already; `with_copies_ms` is the call with copies.
 
     Args:
-        request: `file`, `provider`, `batch`, `threads`, `warmup_seconds`.
+        request: `file`, `provider`, `batch`, `threads`, `warmup_seconds`, `length`.
         turns: seconds of each turn, as they come.
         tell: is told the number of samples, before the first turn and after each.
     """
@@ -50,21 +52,24 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
     memory_loaded = peak_rss_mb()
-    feed = artifact.named(artifact.example(request["batch"]))
+    feeds, padded = inputs(artifact, request["batch"], request.get("length"))
     bound = artifact.provider in gpu.BOUND
-    run = gpu.bound_run(artifact, feed) if bound else functools.partial(artifact.session.run, None, feed)
-    started = time.perf_counter()
-    run()
-    first_ms = (time.perf_counter() - started) * 1e3
-    _run_for(run, seconds=request["warmup_seconds"])
+    runs = [gpu.bound_run(artifact, f) if bound else functools.partial(artifact.session.run, None, f) for f in feeds]
+    first_ms = _timed(runs[0])
+    for run in runs[1:]:  # each width is new to the memory's plan once
+        run()
+    idle, calls = itertools.cycle(runs), itertools.cycle(runs)
+    _run_for(idle, seconds=request["warmup_seconds"])
     samples: list[float] = []
     watch = contention.Watch()
     tell(0)
     for seconds in turns:
         with watch:
-            _run_for(run, seconds=SETTLE)
-            samples += _run_for(run, seconds=seconds)
+            _run_for(idle, seconds=SETTLE)
+            samples += _run_for(calls, seconds=seconds)
         tell(len(samples))
+    with watch:  # all lengths count alike: a slow file must not be judged by the first few
+        samples += [_timed(next(calls)) for _ in range(-len(samples) % len(runs))]
     seen = watch.read()
     return {
         "load_ms": load_ms,
@@ -76,21 +81,46 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
         "placement": artifact.placement,
         "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
-        "batch": count(feed),
+        "batch": count(feeds[0]),
+        "padding": padded,
         "contention": asdict(seen),
         "noisy": seen.noisy,
-        "with_copies_ms": gpu.with_copies(artifact, feed) if bound else None,
+        "with_copies_ms": gpu.with_copies(artifact, feeds) if bound else None,
         **(gpu.state() if bound else {}),
     }
 
 
-def _run_for(run: Callable[[], Any], *, seconds: float) -> list[float]:
+def inputs(artifact: Artifact, batch: int, length: Length | None) -> tuple[list[Inputs], float | None]:
+    """Batches of noise that are measured in turn, and the share of them that is padding.
+
+    Raises:
+        ArtifactError: the data's lengths are asked for, and the file does not say them.
+    """
+    if length != lengths.DATA:
+        return [artifact.named(artifact.example(batch, length))], None if length is None else 0.0
+    known = artifact.metadata.lengths
+    if not known:
+        raise ArtifactError(f"{artifact.path} does not say how long its data are")
+    longest = artifact.metadata.preprocessing.facts().get("max_length", max(known))
+    found = lengths.batches([min(one, longest) for one in known], artifact.batch or batch)
+    return [artifact.named(artifact.example(len(own), own)) for own in found], lengths.padding(found)
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    """A call's time, ms; rounded to 0.1 µs."""
+    started = time.perf_counter()
+    run()
+    return round((time.perf_counter() - started) * 1e3, 4)
+
+
+def _run_for(calls: Iterator[Callable[[], Any]], *, seconds: float) -> list[float]:
     """Times of consecutive calls, ms, until `seconds` are over, at least one; rounded to 0.1 µs."""
     timer = time.perf_counter
     samples: list[float] = []
     end = timer() + seconds
     now = end - 1
     while now <= end:
+        run = next(calls)
         started = timer()
         run()
         now = timer()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,11 @@ class BenchmarkConfig(Section):
     """Batch sizes."""
     threads: list[Annotated[int, Field(ge=1, le=1024)]] = Field(default=[1], min_length=1, max_length=32)
     """Intra-op threads."""
+    lengths: list[Annotated[int, Field(ge=1, le=65_536)] | Literal["data"]] | None = Field(
+        default=None, min_length=1, max_length=32
+    )
+    """Tokens of each sample, for files whose graph leaves them open; `data`: as many as validation samples have. None:
+    data, 8, 32 and 128, as far as the file takes them. Images have no length."""
     processes: int = Field(default=5, ge=1, le=1000)
     """Rounds of fresh child processes: in each, the files of a combination run side by side and take turns of a
     twentieth of a second. With fewer than 3 nothing is decided between two files."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from compressor.benchmarking import compare
 from compressor.benchmarking.contention import Seen
+from compressor.benchmarking.lengths import Length
 from compressor.document import Document
 from compressor.runnote import Host
 
@@ -37,6 +38,8 @@ class Measured(Document):
     """Execution provider by short name."""
     batch: int = 1
     """Samples per call."""
+    padding: float | None = None
+    """As a row's."""
     contention: Seen | None = None
     """What happened meanwhile."""
     noisy: bool | None = None
@@ -99,6 +102,10 @@ class Timed(Document):
     """Intra-op threads."""
     batch: int
     """Samples per call."""
+    length: Length | None = None
+    """Tokens of every sample; `data`: as long as the validation samples, in turn; null where the graph fixes its inputs."""
+    padding: float | None = None
+    """Share of the tokens that fill batches up to their longest sample; null without a length."""
     samples: int
     """Timed calls, over all processes."""
     processes: int | None = None
@@ -112,7 +119,7 @@ class Timed(Document):
     p50_interval_ms: tuple[float, float] | None = None
     """95 %, over processes; null for a single one."""
     throughput: float | None = None
-    """Samples per second."""
+    """Samples per second; on the data's lengths over the mean call, else over the median."""
     load_ms: float | None = None
     """From the file to a session."""
     first_run_ms: float | None = None
@@ -222,6 +229,12 @@ class ModelFacts(Document):
     """Calibration temperature fitted on validation."""
     size: int | None = None
     """Of its input, in its modality's measure."""
+    max_length: int | None = None
+    """Tokens that it takes at most; null where samples have no length, or nobody says."""
+    any_length: bool = False
+    """Whether its graph leaves the length open."""
+    lengths: list[int] | None = None
+    """Quantiles, evenly spaced, of its validation samples' lengths, which `data` stands for."""
     accuracy: Accuracy | None = None
     """Null where it was not measured."""
 
@@ -251,7 +264,7 @@ class Benchmark(Document):
     models: dict[str, ModelFacts] = {}
     """File → what it is and how accurate."""
     rows: list[Row]
-    """One per file, provider, batch size and number of threads."""
+    """One per file, provider, batch size, number of threads and length."""
     warnings: list[str] = []
     """What a reader must know."""
     host: Host | None = None

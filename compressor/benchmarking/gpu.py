@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +35,10 @@ def bound_run(artifact: Artifact, feed: dict[str, Any]) -> Any:
     return run
 
 
-def with_copies(artifact: Artifact, feed: dict[str, Any], count: int = 64) -> float:
-    """Median ms of a call that copies the inputs to the device and the logits back."""
+def with_copies(artifact: Artifact, feeds: Sequence[dict[str, Any]], count: int = 64) -> float:
+    """Median ms of a call that copies the inputs, in turn, to the device and the logits back."""
     times = []
-    for _ in range(count):
+    for feed in itertools.islice(itertools.cycle(feeds), max(count, len(feeds))):
         started = time.perf_counter()
         artifact.session.run(None, feed)
         times.append((time.perf_counter() - started) * 1e3)

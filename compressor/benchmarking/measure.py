@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compressor.artifact import providers
-from compressor.artifact.session import Artifact, load
 from compressor.benchmarking import compare, host, rows
+from compressor.benchmarking.cells import Cell, cells, describe, reference, unlike
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.document import Benchmark, Measured, ModelFacts, Row
+from compressor.benchmarking.document import Benchmark, Measured, Row
+from compressor.benchmarking.lengths import Length, shown
 from compressor.errors import CompressorError, ProviderError
 from compressor.files import checked
 from compressor.packages import versions
@@ -27,77 +27,6 @@ from compressor.progress import Progress
 
 TURN = 0.05
 """Seconds of timed calls in a turn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One combination to be measured."""
-
-    label: str
-    """How the file is named in the results."""
-    file: Path
-    provider: str
-    batch: int
-    threads: int
-
-
-def describe(files: dict[str, Path]) -> dict[str, ModelFacts]:
-    """What each file (by label) says of itself.
-
-    A file without the metadata that `compress export` writes is measured all the same, when its inputs say their sizes.
-
-    Raises:
-        ArtifactError: a file that can't be loaded, or whose inputs' sizes are unknown.
-    """
-    return {label: _describe(load(file)) for label, file in files.items()}
-
-
-def _describe(artifact: Artifact) -> ModelFacts:
-    own, batch = artifact.path.stat().st_size, artifact.batch
-    sides = [side for entry in artifact.inputs for side in entry.shape[1:]]
-    known = [side for side in sides if isinstance(side, int)]
-    if not artifact.described and sides and known == sides:
-        size = known[1] if len(known) == 3 else None  # a side of images, whether channels come first or last
-        return ModelFacts(bytes=own, batch=batch, size=size)
-    about = artifact.metadata
-    return ModelFacts(
-        bytes=own, batch=batch, name=about.name, role=about.role, precision=about.precision, macs=about.macs,
-        params=about.params, temperature=about.temperature, size=about.preprocessing.facts().get("size"),
-    )  # fmt: skip
-
-
-def cells(files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, ModelFacts] | None = None) -> list[Cell]:
-    """Every file (by label) × provider × batch × threads; `facts` as `describe` gives them.
-
-    A file with a frozen batch is measured at that batch alone.
-
-    Raises:
-        ArtifactError: a file that can't be loaded or doesn't describe itself.
-        ProviderError: a provider that isn't there.
-    """
-    chosen = config.providers or default_providers()
-    for name in chosen:
-        providers.resolve(name)
-    facts = facts or describe(files)
-    found = []
-    for label, file in files.items():
-        frozen = facts[label].batch
-        combinations = itertools.product(chosen, [frozen] if frozen else config.batches, config.threads)
-        for provider, batch, threads in combinations:
-            found.append(Cell(label=label, file=file, provider=provider, batch=batch, threads=threads))
-    return found
-
-
-def default_providers() -> list[str]:
-    """cpu, and cuda where the installed onnxruntime has it."""
-    here = [providers.short(name) for name in providers.installed()]
-    return ["cpu"] + (["cuda"] if "cuda" in here else [])
-
-
-def reference(facts: dict[str, ModelFacts]) -> str:
-    """The label that the others are compared with: the fp32 student, else the first file."""
-    students = [label for label, f in facts.items() if f.role == "student" and f.precision == "fp32"]
-    return (students or list(facts))[0]
 
 
 def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, against: str | None = None) -> list[Row]:
@@ -133,7 +62,7 @@ def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, again
         ratio = session.ratio(cell, other) if other else None
         found.append(
             rows.summarise(
-                cell.label, cell.provider, cell.threads, session.answers[cell],
+                cell.label, cell.provider, cell.threads, session.answers[cell], length=cell.length,
                 ratio=rows.ratio_entry(against, ratio), remeasured=session.remeasured[cell],
             )
         )  # fmt: skip
@@ -141,11 +70,10 @@ def measure(todo: list[Cell], config: BenchmarkConfig, progress: Progress, again
 
 
 def _reference_of(cell: Cell, todo: list[Cell], against: str) -> Cell | None:
-    """The reference's cell with the same provider, batch and threads; None for itself or where it has none."""
+    """The reference's cell of the same combination; None for itself or where it has none."""
     if cell.label == against:
         return None
-    same = (cell.provider, cell.batch, cell.threads)
-    return next((c for c in todo if c.label == against and (c.provider, c.batch, c.threads) == same), None)
+    return next((c for c in todo if c.label == against and c.combination == cell.combination), None)
 
 
 @dataclass
@@ -177,14 +105,15 @@ class _Session:
             self.answers[cell].append(answer)
 
     def _once(self, todo: list[Cell], bar: Any) -> dict[Cell, Measured]:
-        groups: dict[tuple[str, int, int], list[Cell]] = {}
+        groups: dict[tuple[str, int, int, Length | None], list[Cell]] = {}
         for cell in todo:
-            groups.setdefault((cell.provider, cell.batch, cell.threads), []).append(cell)
+            groups.setdefault(cell.combination, []).append(cell)
         found: dict[Cell, Measured] = {}
-        for (provider, batch, _), group in groups.items():
+        for (provider, batch, _, length), group in groups.items():
             found |= together(group, self.config)
             if bar:
-                bar.advance(len(group), note=f"{provider} · batch {batch}")
+                long = "" if length is None else f" · {shown(length, None)}"
+                bar.advance(len(group), note=f"{provider} · batch {batch}{long}")
         return found
 
     def open(self, cell: Cell, other: Cell) -> bool:
@@ -200,8 +129,8 @@ class _Session:
 
 
 def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress) -> Benchmark:
-    """`benchmark.json`: one row per file × provider × batch × threads, with raw samples, host and versions."""
-    facts = describe(files)
+    """`benchmark.json`: one row per file × provider × batch × threads × length, with raw samples, host and versions."""
+    facts = describe(files, config.lengths)
     against = reference(facts)
     if not config.providers:
         config = config.model_copy(update={"providers": _startable(cells(files, config, facts), config, progress)})
@@ -210,7 +139,7 @@ def document(files: dict[str, Path], config: BenchmarkConfig, progress: Progress
         reference=against,
         models=facts,
         rows=measured,
-        warnings=rows.warnings(measured),
+        warnings=rows.warnings(measured) + unlike(facts, config),
         host=host.fingerprint(),
         versions=versions(),
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -270,7 +199,7 @@ class Child:
         self.cell = cell
         self.config = config
         self.samples, self.seconds = 0, 0.0
-        keys = ("provider", "batch", "threads")
+        keys = ("provider", "batch", "threads", "length")
         request = {"file": str(cell.file), "warmup_seconds": config.warmup_seconds}
         request |= {key: getattr(cell, key) for key in keys}
         # -P: no module from the working folder, where a stranger's model may lie, is imported.

@@ -44,7 +44,7 @@ def read(path: Path) -> Benchmark:
 def check(old: Benchmark, new: Benchmark) -> Findings:
     """What got worse beyond its interval: latency, memory, size, accuracy.
 
-    Latency and memory are compared per file × provider × batch × threads on the same machine alone, by Welch's
+    Latency and memory are compared per file × provider × batch × threads × length on the same machine alone, by Welch's
     interval over processes (worse: `slower`, as `compare` decides it); size beyond `GROWTH`; accuracy paired by
     McNemar on the same samples (p < 0.05), else by the interval of two proportions.
 
@@ -127,8 +127,8 @@ def _accuracy(old: Accuracy, new: Accuracy) -> str | None:
     return f"{change}, on different samples" if worse else None
 
 
-def _key(row: Row) -> tuple[str, str, int, int]:
-    return row.file, row.provider, row.batch, row.threads
+def _key(row: Row) -> tuple[str | int | None, ...]:
+    return row.file, row.provider, row.batch, row.threads, row.length
 
 
 def _machine(document: Benchmark) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from compressor.artifact.providers import short
 from compressor.benchmarking import compare, contention
 from compressor.benchmarking.document import Contention, Measured, Ratio, Row, Timed
+from compressor.benchmarking.lengths import DATA, Length, shown
 
 NEEDED = {"p50_ms": 1, "p90_ms": 64, "p99_ms": 662}
 """Samples without which a percentile is not printed (MLPerf's early-stopping rule, 99 % confidence)."""
@@ -23,6 +24,7 @@ def summarise(
     *,
     ratio: Ratio | None = None,
     remeasured: int = 0,
+    length: Length | None = None,
 ) -> Row:
     """A row: percentiles over all processes' samples, medians of what each process measures once.
 
@@ -39,13 +41,15 @@ def summarise(
         elsewhere=runs[0].elsewhere,
         threads=threads,
         batch=batch,
+        length=length,
+        padding=runs[0].padding,
         samples=len(samples),
         processes=len(runs),
         p50_ms=median,
         p90_ms=percentile(samples, "p90_ms"),
         p99_ms=percentile(samples, "p99_ms"),
         p50_interval_ms=compare.interval([run.samples_ms for run in runs]),
-        throughput=batch / (median / 1e3),
+        throughput=batch / ((float(np.mean(samples)) if length == DATA else median) / 1e3),
         load_ms=_median([run.load_ms for run in runs]),
         first_run_ms=_median([run.first_run_ms for run in runs]),
         load_rss_mb=_median([run.load_rss_mb for run in runs]),
@@ -90,9 +94,14 @@ def ratio_entry(against: str, ratio: compare.Ratio | None) -> Ratio | None:
     return Ratio(reference=against, value=ratio.value, low=ratio.low, high=ratio.high, verdict=ratio.verdict)
 
 
-def combination(row: Timed) -> str:
-    """How a row was measured: `cpu, batch 1, 2 threads`."""
+def setting(row: Timed) -> str:
+    """How a row was measured, but for the length: `cpu, batch 1, 2 threads`."""
     return f"{row.provider}, batch {row.batch}, {row.threads} thread{'s' if row.threads > 1 else ''}"
+
+
+def combination(row: Timed) -> str:
+    """How a row was measured: `cpu, batch 1, 2 threads, length 8`."""
+    return setting(row) + ("" if row.length is None else f", {shown(row.length, row.padding)}")
 
 
 def warnings(rows: Sequence[Timed]) -> list[str]:

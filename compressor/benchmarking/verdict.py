@@ -6,6 +6,7 @@ from typing import Protocol
 
 from compressor.benchmarking import compare
 from compressor.benchmarking.document import Benchmark, ModelFacts, Row, Verdict, Worth
+from compressor.benchmarking.lengths import Length
 
 SMALLER = 0.9
 """A file or a process that needs at most this share counts as smaller; at least 1 / 0.9 of it as larger."""
@@ -32,7 +33,7 @@ def verdicts(document: Benchmark) -> list[Verdict]:
     """One entry per judged file and provider.
 
     The fp32 student is judged against the teacher, its int8 and fp16 against the fp32 student, any other file
-    against the reference, at the first batch and thread count that both were measured at.
+    against the reference, at the first batch, thread count and length (the data's first) that both were measured at.
     """
     models, against = document.models, document.reference
     teacher = next((label for label, facts in models.items() if facts.role == "teacher"), None)
@@ -64,13 +65,13 @@ def _subject(label: str, facts: ModelFacts) -> str:
 
 def _one(document: Benchmark, label: str, other: str, provider: str) -> tuple[Worth, str] | None:
     """The verdict on `label` against `other`; None where they were not measured side by side."""
-    rows: dict[tuple[str, int, int], Row] = {
-        (r.file, r.batch, r.threads): r for r in document.rows if r.provider == provider
+    rows: dict[tuple[str, int, int, Length | None], Row] = {
+        (r.file, r.batch, r.threads, r.length): r for r in document.rows if r.provider == provider
     }
     key = next((k for k in rows if k[0] == label and (other, *k[1:]) in rows), None)
     if key is None:
         return None
-    own, base = rows[key], rows[other, key[1], key[2]]
+    own, base = rows[key], rows[other, key[1], key[2], key[3]]
     facts, others = document.models[label], document.models[other]
     entry = own.ratio or base.ratio
     if entry is None:

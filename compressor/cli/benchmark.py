@@ -33,11 +33,14 @@ def benchmark(
     check_regression: Annotated[
         Path | None, typer.Option(help="An earlier benchmark.json: exit with 3 when a figure got worse.")
     ] = None,
+    lengths: Annotated[
+        str | None, typer.Option(help="Tokens of a text, with commas; data: as the validation samples; data,8,32,128.")
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Latency, memory, size and accuracy per file, provider, batch size and threads, in fresh processes.
+    """Latency, memory, size and accuracy per file, provider, batch size, threads and length, in fresh processes.
 
     What is not given is as the run's own recipe says, else the default.
 
@@ -54,6 +57,8 @@ def benchmark(
 
         compress benchmark resnet50 mobilenetv3 --size 224
 
+        compress benchmark encoder.onnx --lengths 8,32,data
+
         compress benchmark student.onnx --json > old.json
 
         compress benchmark student.onnx --check-regression old.json
@@ -62,6 +67,7 @@ def benchmark(
     found = compressor.benchmark(
         models, provider=provider, batch=batch, threads=threads, data=data, size=size, processes=processes,
         max_processes=max_processes, samples=samples, check_regression=check_regression, progress=console.progress,
+        lengths=lengths,
     )  # fmt: skip
     console.show(found)
     if found.regressions and found.regressions.worse:

@@ -56,6 +56,7 @@ def export(
     inputs: Inputs,
     recipe: str | None,
     progress: Progress,
+    lengths: list[int] | None = None,
 ) -> Exported:
     """Writes `path`, checked; a file that fails leaves nothing behind.
 
@@ -64,6 +65,7 @@ def export(
         card: what the file will say of itself.
         inputs: real validation samples for the gate.
         recipe: fingerprint of the resolved recipe.
+        lengths: quantiles of validation samples' lengths; None where they have none.
 
     Raises:
         ParityError: the file does not reproduce the model.
@@ -74,6 +76,7 @@ def export(
         return _copied(model, path, precision=precision, config=config, inputs=inputs)
     model = model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     described = describe(card, precision=precision, recipe=recipe, uint8_input=config.uint8_input)
+    described = described.model_copy(update={"lengths": lengths})
     reference = reference_of(model, card, config)
     inputs = taken(inputs, slice(config.parity_samples))
     problems: list[str] = []

@@ -35,6 +35,8 @@ class Int8Job:
     """Validation samples for the gate."""
     fp32: Path | None = None
     """The student's float file, where it has just been exported with the same options."""
+    lengths: list[int] | None = None
+    """Quantiles of validation samples' lengths."""
 
 
 def make_int8(job: Int8Job, progress: Progress, *, fine_tuned: Callable[[], nn.Module] | None = None) -> Outcome:
@@ -68,7 +70,7 @@ def _climb(
             fp32 = Path(folder) / "fp32.onnx"
             exporting.export(
                 model, job.card, fp32, precision="fp32", config=job.config, inputs=job.inputs,
-                recipe=job.recipe, progress=progress,
+                recipe=job.recipe, progress=progress, lengths=job.lengths,
             )  # fmt: skip
         climbing = ladder.Job(
             fp32=fp32,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compressor.benchmarking.cells import Cell
 from compressor.benchmarking.compare import BAND
 from compressor.benchmarking.config import BenchmarkConfig
-from compressor.benchmarking.measure import Cell, measure
+from compressor.benchmarking.measure import measure
 from compressor.progress import Progress
 from compressor.quantization.document import Speed
 

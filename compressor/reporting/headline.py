@@ -48,7 +48,7 @@ def rows(report: Report) -> list[Line]:
     """Teacher, assistants, baseline, student and every file exported from the student.
 
     A role with several seeds is one row with mean and standard deviation. Latency and memory are of the
-    ONNX file, on the first measured provider, at the first batch and thread count.
+    ONNX file, on the first measured provider, at the first batch, thread count and length (the data's, where measured).
     """
     groups: dict[tuple[str, str], list[Model]] = {}
     for model in report.models:

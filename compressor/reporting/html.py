@@ -37,7 +37,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
             ("Models", tables.MODEL_COLUMNS, tables.model_lines(report.models)),
             *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),
             ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report.exports)),
-            ("Benchmark", tables.BENCHMARK_COLUMNS, tables.benchmark_lines(report.benchmark)),
+            ("Benchmark", *tables.benchmark_table(report.benchmark)),
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
              tables.accuracy_lines(report.benchmark_models or {})),
             ("Worst classes", *tables.worst_classes(report)),

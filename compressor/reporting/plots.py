@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+from compressor.benchmarking import lengths
 from compressor.benchmarking.document import Timed
 from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Bin
@@ -161,8 +162,8 @@ def _kind(entry: ArtifactEntry) -> str:
 
 
 def latencies(report: Report) -> Plot | None:
-    """The distribution of each row's samples: the share of calls that took at most so long."""
-    rows = [row for row in report.benchmark if row.quantiles_ms]
+    """The distribution of each row's samples, at the first length: the share of calls that took at most so long."""
+    rows = [row for row in report.benchmark if row.quantiles_ms and row.length == report.benchmark[0].length]
     if not rows:
         return None
     exports = {e.file: e for e in report.exports}
@@ -179,8 +180,9 @@ def latencies(report: Report) -> Plot | None:
     everything = [v for s in series for v, _ in s.points]
     x = svg.around(everything, "latency, ms", log=max(everything) / min(everything) > 4)
     y = svg.Axis(label="share of calls", low=0, high=1)
+    at = "" if rows[0].length is None else f", at {lengths.shown(rows[0].length, rows[0].padding)}"
     return Plot(name="latencies", title="Latency distributions",
-                remark="The share of calls that took at most so long; the slowest 2 % are left out.",
+                remark=f"The share of calls that took at most so long{at}; the slowest 2 % are left out.",
                 drawing=svg.plot("latencies", "Distribution of latencies per file", series, x, y),
                 keys=_keys(series))  # fmt: skip
 

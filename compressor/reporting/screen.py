@@ -185,7 +185,7 @@ def exports(entries: list[ArtifactEntry]) -> list[Block]:
 def benchmark(document: Benchmark) -> list[Block]:
     """What `compress benchmark` measured."""
     blocks: list[Block] = []
-    blocks.append(Table(tables.BENCHMARK_COLUMNS, tables.benchmark_lines(document.rows)))
+    blocks.append(Table(*tables.benchmark_table(document.rows)))
     lines = tables.accuracy_lines(document.models)
     if lines:
         blocks.append("")

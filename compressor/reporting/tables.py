@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from compressor import text
 from compressor.benchmarking import compare
 from compressor.benchmarking.document import Accuracy, Against, ModelFacts, Ratio, Timed
-from compressor.benchmarking.rows import combination
+from compressor.benchmarking.rows import setting
 from compressor.evaluation.document import Gain
 from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     if report.int8:
         parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), markdown(ladder_verdict(report.int8))]
     if report.benchmark:
-        parts += ["## Benchmark", grid(BENCHMARK_COLUMNS, benchmark_lines(report.benchmark))]
+        parts += ["## Benchmark", grid(*benchmark_table(report.benchmark))]
     if lines := accuracy_lines(report.benchmark_models or {}):
         parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
@@ -153,15 +153,32 @@ def ladder_verdict(int8: Int8) -> str:
     return f"int8 ({made_for}): {int8.kept}, {int8.reason}."
 
 
-BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "samples/s", "load", "first run", "memory", "nodes",
-                     "samples", "noisy")  # fmt: skip
+_BENCHMARK_COLUMNS = ("file", "on", "p50", "ratio", "p90", "p99", "samples/s", "load", "first run", "memory", "nodes",
+                      "samples", "noisy")  # fmt: skip
 
 
-def benchmark_lines(rows: Sequence[Timed]) -> list[tuple[str, ...]]:
-    """One line per measured combination; rows of an older benchmark have dashes for what it did not measure."""
+def benchmark_table(rows: Sequence[Timed]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header, and one line per measured combination; rows of an older benchmark have dashes for what it did not measure.
+
+    A column for the length, with the share of padding, only where one was measured.
+    """
+    lines = _benchmark_lines(rows)
+    if all(row.length is None for row in rows):
+        return _BENCHMARK_COLUMNS, lines
+    columns = (*_BENCHMARK_COLUMNS[:2], "length (padding)", *_BENCHMARK_COLUMNS[2:])
+    return columns, [(*line[:2], _length(row), *line[2:]) for row, line in zip(rows, lines, strict=True)]
+
+
+def _length(row: Timed) -> str:
+    if row.length is None:
+        return "–"
+    return str(row.length) + ("" if row.padding is None else f" ({100 * row.padding:.0f} %)")
+
+
+def _benchmark_lines(rows: Sequence[Timed]) -> list[tuple[str, ...]]:
     return [
         (
-            r.file, combination(r),
+            r.file, setting(r),
             number(r.p50_ms, ".3f", " ms") + _span(r.p50_interval_ms), _ratio(r.ratio),
             number(r.p90_ms, ".3f", " ms"), number(r.p99_ms, ".3f", " ms"), number(r.throughput, ".0f"),
             number(r.load_ms, ".0f", " ms"), number(r.first_run_ms, ".1f", " ms"), _memory(r),

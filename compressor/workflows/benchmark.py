@@ -22,6 +22,7 @@ from compressor.errors import ArtifactError, CompressorError, MissingExtraError,
 from compressor.evaluation.predictions import Predictions, predict_artifact, saved, saved_at
 from compressor.files import cache_dir, finite, write_json
 from compressor.options import checked, listed, numbers, options, within
+from compressor.options import lengths as tokens
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -69,14 +70,16 @@ def benchmark(
     samples: int | None = None,
     check_regression: str | Path | None = None,
     progress: Progress | None = None,
+    lengths: int | str | Sequence[int | str] | None = None,
 ) -> BenchmarkResult:
-    """Latency, memory, size and accuracy per file, provider, batch size and threads, in fresh processes.
+    """Latency, memory, size and accuracy per file, provider, batch size, threads and length, in fresh processes.
 
     Of one run, it is stored there and joins its report.
 
     Args: the options of `compress benchmark`. What is None is as the run's own recipe says, else the default.
         models: ONNX files, runs or timm names; None: the newest run.
         data: samples for the accuracy; a run has its own.
+        lengths: tokens that texts are measured at, and `data` for as many as the validation samples have.
         check_regression: an earlier `benchmark.json`, which `regressions` compares with.
 
     Raises:
@@ -85,7 +88,7 @@ def benchmark(
     progress = progress or surroundings()
     given = options(
         providers=listed(provider), batches=numbers(batch, "--batch"), threads=numbers(threads, "--threads"),
-        samples=samples, processes=processes, max_processes=max_processes,
+        samples=samples, processes=processes, max_processes=max_processes, lengths=tokens(lengths),
     )  # fmt: skip
     checked(BenchmarkConfig, **given)
     within("size", size, 1, LARGEST_IMAGE)

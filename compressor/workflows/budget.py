@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from compressor.benchmarking.measure import default_providers
+from compressor.benchmarking.cells import default_providers
+from compressor.benchmarking.lengths import possible
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.distillation.rates import Rate, rate
 from compressor.distillation.room import no_room_for_targets
 from compressor.errors import UsageError
+from compressor.models.family import resolve
 from compressor.options import lasting
 from compressor.progress import Progress
 from compressor.recipe import Recipe
@@ -93,7 +95,7 @@ def divide(
     if over:
         progress.say(f"the time of {given} decides the epochs; left aside: {', '.join(over)}")
     costs = measured(planned, device, progress, keep=keep)
-    fixed = {"start": time.monotonic() - since, **afterwards(planned.recipe)}
+    fixed = {"start": time.monotonic() - since, **afterwards(planned.recipe, planned.dataset.modality)}
     budget = allotted(given, fixed, costs, pilot=_pilot(planned))
     progress.say(budget_line(budget))
     return settled(planned, budget)
@@ -194,13 +196,15 @@ def _live(cost: Cost, epochs: int) -> Cost:
     return replace(cost, rate=replace(cost.rate, epoch=cost.rate.epoch + cost.rate.view, view=0.0, view_bytes=0))
 
 
-def afterwards(recipe: Recipe) -> dict[str, float]:
+def afterwards(recipe: Recipe, modality: str) -> dict[str, float]:
     """Seconds of what comes after the training. Accuracy under damage is not reserved for."""
     ladder = "int8" in recipe.export.precisions
     files = len({*recipe.export.precisions} - {"int8"}) + 1  # the teacher's
     config = recipe.benchmark
     providers = config.providers or default_providers()
-    rows = (files + ladder) * len(providers) * len(config.batches) * len(config.threads)
+    _, kin = resolve(recipe.student.model, role="student", modality=modality)
+    lengths = len(possible(config.lengths, longest=None, data=True)) if kin.dynamic() else 1
+    rows = (files + ladder) * len(providers) * len(config.batches) * len(config.threads) * lengths
     timing = rows * config.processes * (PROCESS + config.warmup_seconds + config.min_seconds)
     return {"export": files * FILE + ladder * INT8, "benchmark": timing, "report": REPORT}
 

@@ -14,6 +14,7 @@ import torch
 
 from compressor import runfolder
 from compressor.artifact.preprocessing import Inputs
+from compressor.benchmarking.lengths import quantiles
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.display import surroundings
@@ -44,11 +45,21 @@ from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
 
+MEASURED = 2000
+"""Validation samples whose lengths are looked at, at most."""
+
 
 def validation_inputs(dataset: Dataset, card: Card, count: int) -> Inputs:
     """At most `count` real validation samples as the model wants them, spread over the classes."""
     chosen = dataset.spread("validation", count, "parity")
     return dataset.some("validation", chosen, card.preprocessing)
+
+
+def validation_lengths(dataset: Dataset, card: Card) -> list[int] | None:
+    """Quantiles of how long validation samples are; None where all are of one size."""
+    chosen = dataset.spread("validation", MEASURED, "lengths")
+    found = card.preprocessing.lengths(dataset.read(int(i)) for i in chosen)
+    return quantiles(found) if found else None
 
 
 def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progress) -> dict[str, Path]:
@@ -117,15 +128,16 @@ def export_one(
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = exported.digest(path)
-    inputs = validation_inputs(dataset, card, config.parity_samples)
+    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
     if precision == "int8":
         if config.int8.qat and (run is None or not run.recipe.is_file()):
             raise UsageError("--qat needs the teacher of a run: export a run (compress export runs/NAME --qat)")
         job = int8.Int8Job(
-            model=model, card=card, path=path, config=config, dataset=dataset, recipe=recipe, inputs=inputs, fp32=fp32
-        )
+            model=model, card=card, path=path, config=config, dataset=dataset, recipe=recipe, inputs=inputs, fp32=fp32,
+            lengths=lengths,
+        )  # fmt: skip
         fine_tuned = partial(_fine_tuned, job, run, progress) if run else None
         outcome = int8.make_int8(job, progress, fine_tuned=fine_tuned)
         if run is not None and path.is_relative_to(run.path):
@@ -140,8 +152,9 @@ def export_one(
         seen_parity = outcome.parity
     else:
         seen_parity = exporting.export(
-            model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress
-        ).parity
+            model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress,
+            lengths=lengths,
+        ).parity  # fmt: skip
     if before not in (None, exported.digest(path)):
         exported.forget(run, label, progress)
     entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))

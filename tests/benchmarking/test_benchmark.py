@@ -16,9 +16,9 @@ import pytest
 
 from compressor.artifact import providers
 from compressor.benchmarking import contention, host, measure
+from compressor.benchmarking.cells import Cell, cells, describe
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import Measured, Row
-from compressor.benchmarking.measure import Cell, cells
 from compressor.benchmarking.rows import NEEDED, percentile, summarise, warnings
 from compressor.errors import ArtifactError, CompressorError, ProviderError
 from compressor.progress import Silent
@@ -210,14 +210,14 @@ def test_a_file_from_elsewhere_is_measured_when_its_input_says_its_size(run: Pat
     model = onnx.load(run / "student.onnx")
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
-    facts = measure.describe({"foreign": tmp_path / "foreign.onnx"})["foreign"]
+    facts = describe({"foreign": tmp_path / "foreign.onnx"})["foreign"]
     assert facts.role is None
     assert facts.size == 32
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
     dimensions[2].dim_param = dimensions[3].dim_param = "side"
     onnx.save(model, tmp_path / "any.onnx")
     with pytest.raises(ArtifactError, match="has no compressor metadata"):
-        measure.describe({"any": tmp_path / "any.onnx"})
+        describe({"any": tmp_path / "any.onnx"})
 
 
 def test_a_child_that_dies_is_one_sentence(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class TablePreprocessing(Preprocessing):
         scaled = (inputs["features"] - mean) / std
         return (scaled.astype(np.float16 if graph[0].type == "tensor(float16)" else np.float32, copy=False),)
 
-    def example(self, batch: int, graph: Sequence[GraphInput]) -> tuple[NDArray[Any], ...]:
+    def example(
+        self, batch: int, graph: Sequence[GraphInput], length: int | Sequence[int] | None = None
+    ) -> tuple[NDArray[Any], ...]:
         return (noise(graph[0], batch, len(self.columns)),)
 
     def contradiction(self, graph: Sequence[GraphInput]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -127,10 +127,19 @@ class TextPreprocessing(Preprocessing):
         fitted[:, : array.shape[1]] = array[:, :width]
         return fitted
 
-    def example(self, batch: int, graph: Sequence[GraphInput], length: int | None = None) -> tuple[NDArray[Any], ...]:
-        """Tokens of the vocabulary by chance, of `length` (default: the longest) where the graph leaves it open."""
+    def example(
+        self, batch: int, graph: Sequence[GraphInput], length: int | Sequence[int] | None = None
+    ) -> tuple[NDArray[Any], ...]:
+        """Tokens of the vocabulary by chance; no length is beyond the longest."""
         fixed = next((entry.shape[1] for entry in graph if isinstance(entry.shape[1], int)), None)
-        return self.feed(self.noise(batch, fixed or length), graph)
+        if fixed or length is None or isinstance(length, int):
+            return self.feed(self.noise(batch, fixed or min(length or self.max_length, self.max_length)), graph)
+        used = np.minimum(length, self.max_length)[:, None]
+        inputs = self.noise(batch, int(used.max()))
+        within = np.arange(used.max()) < used
+        inputs["attention_mask"] = within.astype(np.uint8)
+        inputs["input_ids"] = np.where(within, inputs["input_ids"], np.int32(self.tokenizer.pad_id))
+        return self.feed(inputs, graph)
 
     def noise(self, batch: int, length: int | None = None) -> Inputs:
         """Encoded, (batch, length): tokens by chance in the frame, none of them padding."""
@@ -152,3 +161,7 @@ class TextPreprocessing(Preprocessing):
     def facts(self) -> dict[str, int]:
         """The longest text, tokens."""
         return {"max_length": self.max_length}
+
+    def lengths(self, things: Iterable[Any]) -> list[int]:
+        """Tokens, framed and cut."""
+        return [len(self._tokens(thing)[0]) for thing in things]
