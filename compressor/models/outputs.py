@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from compressor.errors import UsageError
+from compressor.objectives.relations import Relations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +19,11 @@ class Outputs:
     embedding: Tensor | None = None
     """(rows, channels): the features that enter the classifier."""
     maps: tuple[Tensor, ...] = ()
-    """(batch, channels, height, width) each, in the order of the taps asked for."""
+    """(batch, channels, height, width) each, in the order of the taps asked for; of texts (tokens, channels, 1, 1)."""
     attention: tuple[Tensor, ...] = ()
     """(batch, height, width) each, in the order of the taps: instead of maps where only attention was stored."""
+    relations: Relations | None = None
+    """Of the last layer's self-attention, beside an embedding; None where the model has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,10 @@ class Tap:
     """Input positions per position of the map, measured."""
     side: int = 0
     """Positions of the map along one side, measured."""
+    depth: float | None = None
+    """Where it is between the model's first layer and its last, which is 1; None where maps are told by their stride."""
+    heads: int = 0
+    """Of the self-attention behind it; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +54,9 @@ class TapPair:
 def pair(student: list[Tap], teacher: list[Tap], chosen: list[tuple[int, int]] | None = None) -> list[TapPair]:
     """Which teacher tap guides which student tap.
 
-    At each of the student's strides its last tap is paired with the teacher's last tap of the nearest
-    stride; the deepest map at a resolution has seen the most. `chosen` (student index, teacher index)
-    overrides the choice.
+    Maps of layers that are all alike are paired by depth: each of the student's with the teacher's nearest, the deeper
+    of two. Others by stride: at each of the student's its last tap is paired with the teacher's last tap of the nearest
+    one; the deepest map at a resolution has seen the most. `chosen` (student index, teacher index) overrides the choice.
 
     Raises:
         UsageError: a chosen index does not exist.
@@ -60,10 +67,15 @@ def pair(student: list[Tap], teacher: list[Tap], chosen: list[tuple[int, int]] |
                 if not 0 <= entry[position] < len(taps):
                     raise UsageError(f"tap {entry[position]} does not exist: the {which} has 0 … {len(taps) - 1}")
         return [TapPair(student=student[s], teacher=teacher[t]) for s, t in chosen]
-    last = {tap.stride: tap for tap in student}
+    by_depth = all(tap.depth is not None for tap in (*student, *teacher))
+    paired = student if by_depth else {tap.stride: tap for tap in student}.values()
+
+    def place(tap: Tap) -> float:
+        return tap.depth if by_depth and tap.depth is not None else tap.stride
+
     pairs = []
-    for tap in last.values():
-        distance = min(abs(t.stride - tap.stride) for t in teacher)
-        own = [t for t in teacher if abs(t.stride - tap.stride) == distance][-1]
+    for tap in paired:
+        distance = min(abs(place(t) - place(tap)) for t in teacher)
+        own = [t for t in teacher if abs(place(t) - place(tap)) <= distance + 1e-9][-1]
         pairs.append(TapPair(student=tap, teacher=own))
     return pairs

@@ -11,8 +11,8 @@ import torch
 
 from compressor.data.images.setup import ImageSetup
 from compressor.errors import UsageError
+from compressor.models import hub
 from compressor.models.locate import locate
-from compressor.models.timm import hub
 from compressor.models.timm.family import Timm
 from compressor.models.weights import initialise
 from compressor.packages import import_timm

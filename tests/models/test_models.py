@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compressor.errors import CheckpointError, UsageError
-from compressor.models import cost, locate
+from compressor.models import cost, hub, locate
 from compressor.models.family import family
-from compressor.models.timm import hub, names
+from compressor.models.timm import names
 from compressor.models.timm.build import TimmArchitecture, decide_stem, preprocessing_for
 from compressor.models.weights import build, initialise, load_matching, read_state
 from compressor.packages import import_timm
@@ -74,7 +74,7 @@ def test_a_hubs_model_is_built_for_another_size_than_its_own(tmp_path: Path, mon
         return str(tmp_path / filename)
 
     monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
-    monkeypatch.setattr("compressor.models.timm.hub.reachable", lambda: True)
+    monkeypatch.setattr("compressor.models.hub.reachable", lambda: True)
     name = "hf-hub:someone/theirs"
     architecture = TimmArchitecture(name=name, classes=7, image_size=64)
     loaded = initialise(architecture, "pretrained", role="teacher")

@@ -12,9 +12,8 @@ from torch import nn
 
 from compressor.artifact.images import ImagePreprocessing
 from compressor.errors import UsageError, first_line
-from compressor.models import cost
+from compressor.models import cost, hub
 from compressor.models.architecture import Architecture
-from compressor.models.timm import hub
 from compressor.models.timm.cpu_fixes import fix_gradients
 from compressor.packages import import_timm
 from compressor.section import LARGEST_IMAGE, LONGEST

@@ -7,8 +7,8 @@ import warnings
 from torch import nn
 
 from compressor.errors import UsageError
+from compressor.models import hub
 from compressor.models.family import StateDict
-from compressor.models.timm import hub
 from compressor.models.timm.build import TimmArchitecture, takes_image_size
 from compressor.packages import import_timm
 

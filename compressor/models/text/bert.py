@@ -1,0 +1,164 @@
+"""BERT (Devlin et al. 2019) as one plain module, with a head that classifies a text, and what it is made from."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from compressor.models.architecture import Architecture
+from compressor.objectives.relations import Relations
+from compressor.section import LONGEST
+
+FAMILY = "bert"
+
+Activation = Literal["gelu", "gelu_new", "relu"]
+Pooling = Literal["first", "mean"]
+
+HIDDEN = -10_000.0
+"""Added to the score of a padded token, as BERT's own code does: its probability is 0, and half precision holds it."""
+
+SPREAD = 0.02
+"""Standard deviation of fresh weights."""
+
+
+class TextArchitecture(Architecture):
+    """Sizes of an encoder, and where its weights are."""
+
+    changes: ClassVar[tuple[str, ...]] = ("layers", "hidden")
+
+    family: str = FAMILY
+    layers: int = Field(ge=1, le=256)
+    hidden: int = Field(ge=1, le=65_536)
+    """Channels of a token, `heads` times those of a head."""
+    heads: int = Field(ge=1, le=1024)
+    intermediate: int = Field(ge=1, le=262_144)
+    """Channels between a layer's two last linear maps."""
+    vocabulary: int = Field(ge=1, le=1_000_000)
+    """Tokens that have an embedding."""
+    positions: int = Field(default=512, ge=1, le=65_536)
+    """Tokens of the longest text."""
+    types: int = Field(default=2, ge=1, le=256)
+    """Kinds of segments: the first and the second text of a pair."""
+    activation: Activation = "gelu"
+    epsilon: float = Field(default=1e-12, ge=0, le=1)
+    """Of the layer norms."""
+    pooling: Pooling = "first"
+    """What is classified: [CLS] through the pooler, or the mean of all tokens."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """In training, of hidden states and attention."""
+    source: str | None = Field(default=None, max_length=LONGEST)
+    """Folder or hub's name with published weights."""
+    kept: tuple[int, ...] = Field(default=(), max_length=256)
+    """The teacher's layers that this one's start as."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> TextArchitecture:
+        if self.hidden % self.heads:
+            raise ValueError(f"{self.hidden} channels can't be shared by {self.heads} heads")
+        if self.kept and len(self.kept) != self.layers:
+            raise ValueError(f"{len(self.kept)} layers are kept for {self.layers}")
+        return self
+
+    def depths(self) -> tuple[float, ...]:
+        """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
+        places = self.kept or tuple(range(self.layers))
+        return tuple((place + 1) / (places[-1] + 1) for place in places)
+
+
+def activated(values: Tensor, activation: Activation) -> Tensor:
+    """The values through the non-linearity."""
+    if activation == "relu":
+        return values.relu()
+    return F.gelu(values, approximate="tanh" if activation == "gelu_new" else "none")
+
+
+class Layer(nn.Module):
+    """Self-attention and two linear maps, each with a residual and a layer norm after it."""
+
+    def __init__(self, about: TextArchitecture) -> None:
+        super().__init__()
+        self.heads, self.activation, self.dropout = about.heads, about.activation, about.dropout
+        self.query, self.key, self.value, self.attended = (nn.Linear(about.hidden, about.hidden) for _ in range(4))
+        self.attended_norm = nn.LayerNorm(about.hidden, about.epsilon)
+        self.up = nn.Linear(about.hidden, about.intermediate)
+        self.down = nn.Linear(about.intermediate, about.hidden)
+        self.down_norm = nn.LayerNorm(about.hidden, about.epsilon)
+
+    def forward(self, hidden: Tensor, added: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """(batch, length, hidden) and what is added to scores → the same, and query, key, value."""
+        query, key, value = (self._heads(part(hidden)) for part in (self.query, self.key, self.value))
+        dropout = self.dropout if self.training else 0.0
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=added.to(query.dtype), dropout_p=dropout)
+        seen = self.attended(seen.transpose(1, 2).flatten(2))
+        hidden = self.attended_norm(hidden + F.dropout(seen, dropout))
+        wider = self.down(activated(self.up(hidden), self.activation))
+        return self.down_norm(hidden + F.dropout(wider, dropout)), (query, key, value)
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        """(batch, length, hidden) → (batch, heads, length, hidden / heads)."""
+        return projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class Bert(nn.Module):
+    """Token numbers → logits."""
+
+    def __init__(self, about: TextArchitecture) -> None:
+        super().__init__()
+        self.about = about
+        self.words = nn.Embedding(about.vocabulary, about.hidden)
+        self.places = nn.Embedding(about.positions, about.hidden)
+        self.segments = nn.Embedding(about.types, about.hidden)
+        self.norm = nn.LayerNorm(about.hidden, about.epsilon)
+        self.layers = nn.ModuleList(Layer(about) for _ in range(about.layers))
+        self.pooler = nn.Linear(about.hidden, about.hidden) if about.pooling == "first" else None
+        self.classifier = nn.Linear(about.hidden, about.classes)
+        self.apply(_fresh)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(batch, length) int64 each → (batch, classes)."""
+        return self.classified(self.pooled(self.encode(input_ids, attention_mask, token_type_ids)[0], attention_mask))
+
+    def encode(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, taps: tuple[int, ...] = ()
+    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """Hidden states after the last layer, after each of `taps`, and the last layer's query, key and value."""
+        places = self.places.weight[: input_ids.shape[1]]
+        hidden = self.norm(self.words(input_ids) + places + self.segments(token_type_ids))
+        hidden = F.dropout(hidden, self.about.dropout, self.training)
+        added = ((1 - attention_mask) * HIDDEN)[:, None, None, :]
+        tapped, relations = [], (hidden, hidden, hidden)
+        for index, layer in enumerate(self.layers):
+            hidden, relations = layer(hidden, added)
+            if index in taps:
+                tapped.append(hidden)
+        return hidden, tapped, relations
+
+    def pooled(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, length, hidden) → (batch, hidden): what is classified."""
+        if self.pooler is not None:
+            return torch.tanh(self.pooler(hidden[:, 0]))
+        real = attention_mask.unsqueeze(2).to(hidden.dtype)
+        return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
+
+    def classified(self, pooled: Tensor) -> Tensor:
+        """(batch, hidden) → (batch, classes)."""
+        logits: Tensor = self.classifier(F.dropout(pooled, self.about.dropout, self.training))
+        return logits
+
+
+def relations_of(parts: tuple[Tensor, Tensor, Tensor], attention_mask: Tensor) -> Relations:
+    """Query, key and value with which of the tokens are no padding."""
+    query, key, value = parts
+    return Relations(query=query, key=key, value=value, mask=attention_mask.bool())
+
+
+def _fresh(module: nn.Module) -> None:
+    """As BERT's own: N(0, 0.02), no bias; layer norms change nothing."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=SPREAD)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
