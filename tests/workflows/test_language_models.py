@@ -194,9 +194,9 @@ def test_a_prompt_that_is_too_long_and_hostile_texts_are_one_sentence(pair: Path
 
 
 def test_a_classifiers_file_and_a_language_models_are_told_apart(pair: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="holds a language model.*compress generate"):
+    with pytest.raises(ArtifactError, match=r"holds a language model.*compress generate"):
         session.load(pair / "target" / "model.onnx").metadata  # noqa: B018
-    with pytest.raises(ArtifactError, match="holds no language model.*compress predict"):
+    with pytest.raises(ArtifactError, match=r"holds no language model.*compress predict"):
         language.parse(json.dumps({"name": "x", "classes": ["a"]}), "x.onnx")
     with pytest.raises(UsageError, match="was not exported yet: compress export"):
         compressor.generate(gpt2s.write(tmp_path), "a", progress=Silent())
