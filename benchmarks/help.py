@@ -69,7 +69,7 @@ SETTINGS: dict[str, list[str]] = {
     ],
     "h": [
         *CIFAR, *STRONG, "teacher.image_size=96", "teacher.epochs=6", "student.model=mobilenetv3_small_100",
-        "student.init=scratch", "stage.targets.views=40", "stage.epochs=400",
+        "student.init=scratch", "stage.targets.views=30", "stage.epochs=380",
     ],
     "e": [
         *STRONG, "student.model=mobilenetv3_small_100", "student.init=scratch", "stage.epochs=10",

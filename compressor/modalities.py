@@ -44,6 +44,12 @@ MODALITIES: dict[str, Modality] = {
         },
         damages="compressor.evaluation.image_damages:DAMAGES",
     ),
+    "text": Modality(
+        preprocessing="compressor.artifact.text.preprocessing:TextPreprocessing",
+        data="compressor.data.text.kind:TEXTS",
+        families={"bert": "compressor.models.text.family:BERT"},
+        damages="compressor.evaluation.text_damages:DAMAGES",
+    ),
 }
 """The first is what files, cards and recipes mean that name none: they were made when there was no other."""
 

@@ -16,20 +16,22 @@ from compressor.text import clean
 @edge
 def predict(
     model: Annotated[str, typer.Argument(help="An ONNX file or a run.")],
-    images: Annotated[list[str], typer.Argument(help="Files, folders, or - for a list on stdin.")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, texts (for a model of texts), or - for a list on stdin.")],
     top: Annotated[int, typer.Option(help="How many classes to name per sample.")] = 1,
     provider: Provider = "cpu",
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Labels and calibrated probabilities for files, from the ONNX file alone.
+    """Labels and calibrated probabilities for files or texts, from the ONNX file alone.
 
     Examples:
 
         compress predict student.onnx photo.jpg
 
         compress predict runs/NAME photos/ --top 3
+
+        compress predict runs/NAME "where is my card?" questions.csv
 
         find photos -name '*.jpg' | compress predict student.onnx - --json
     """

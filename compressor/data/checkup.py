@@ -61,6 +61,7 @@ def _report(source: Source, splits: dict[str, NDArray[np.int64]], config: DataCo
         smallest=smallest,
         median=median,
         largest=largest,
+        words=None if source.prints is None else _words(source.prints.words),
         seed=config.seed,
         imbalance=float(whole.max() / max(1, whole.min())),
         look_alikes=_look_alikes(source, splits),
@@ -72,6 +73,13 @@ def _sizes(sizes: NDArray[np.int32]) -> tuple[list[int], list[int], list[int]]:
     pixels = sizes.astype(np.int64).prod(axis=1)
     median = np.median(sizes, axis=0).astype(int)
     return sizes[pixels.argmin()].tolist(), median.tolist(), sizes[pixels.argmax()].tolist()
+
+
+def _words(words: NDArray[np.int32] | None) -> list[int] | None:
+    """Median, 99 % and most."""
+    if words is None or not len(words):
+        return None
+    return [int(value) for value in np.quantile(words, [0.5, 0.99, 1.0], method="higher")]
 
 
 def _look_alikes(source: Source, splits: dict[str, NDArray[np.int64]]) -> list[LookAlikes]:

@@ -55,6 +55,8 @@ class DataReport(Document):
     """Median width and median height."""
     largest: list[int] | None = None
     """Of the sample with the most pixels."""
+    words: list[int] | None = None
+    """Words of a text: the median, what 99 % have at most, and the longest; null where samples are no texts."""
     imbalance: float
     """Samples of the largest class per sample of the smallest."""
     unused: list[Unused] = []

@@ -28,6 +28,8 @@ class Prints:
     """(samples,), of which few bits differ where two samples look alike; None where nobody has defined any."""
     sizes: NDArray[np.int32] | None = None
     """(samples, 2) width and height; None where samples have none."""
+    words: NDArray[np.int32] | None = None
+    """(samples,) words; None where samples are no texts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Their parts are stored or live teachers; how the parts are chosen is `recipe.gui
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class Mean(Several):
         last = self.parts[-1].answer(batch, device, **wanted)
         logs = torch.stack([logits.log_softmax(dim=1) for logits in (*said, last.logits)])
         mean = logs.logsumexp(dim=0) - float(torch.tensor(float(len(logs))).log())
-        return Outputs(logits=mean, embedding=last.embedding, maps=last.maps, attention=last.attention)
+        return replace(last, logits=mean)
 
 
 def turn(share: float, parts: int) -> int:

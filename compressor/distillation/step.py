@@ -155,6 +155,7 @@ def _backward(run: Running, batch: Batch, share: float, progress: float) -> dict
         signals |= {"teacher_logits": answers.logits, "teacher_embedding": answers.embedding}
         signals["teacher_maps"] = run.wiring.teacher_maps(answers)
         signals["teacher_attention"] = run.wiring.teacher_attention(answers)
+        signals["teacher_relations"] = answers.relations
     with torch.autocast(device.type, dtype=run.precision, enabled=run.precision is not None):
         outputs = run.student(*prepared)
     loss, parts = run.objective(
@@ -164,6 +165,7 @@ def _backward(run: Running, batch: Batch, share: float, progress: float) -> dict
             # Regressors and distances compute in float32, whatever the student's forward did.
             student_embedding=None if outputs.embedding is None else outputs.embedding.float(),
             student_maps=tuple(features.float() for features in run.wiring.student_maps(outputs)),
+            student_relations=outputs.relations,
             **signals,
         ),
         progress,

@@ -16,7 +16,7 @@ from compressor.models.architecture import Architecture
 from compressor.models.family import family_of
 from compressor.models.outputs import Outputs, Tap, TapPair, pair
 from compressor.objectives.config import ObjectiveConfig
-from compressor.objectives.objective import Widths, chosen_taps, needs, power
+from compressor.objectives.objective import Widths, chosen_taps, needs, power, sided
 
 
 class FrozenTeacher:
@@ -159,7 +159,7 @@ def wire(
     """Measures both models and pairs their taps, as far as the objective reads them.
 
     Raises:
-        UsageError: maps are needed and a model offers none, or a chosen tap does not exist.
+        UsageError: maps or relations are needed and a model offers none, or a chosen tap does not exist.
     """
     wanted = needs(objective)
     if teacher is None or not wanted - {"logits"}:
@@ -169,20 +169,42 @@ def wire(
     if isinstance(teacher, FrozenTeacher):
         other, other_embedding = family_of(teacher.model).taps(teacher.model, teacher.preprocessing)
     else:
-        assert "maps" not in wanted, "feature maps need a live teacher"
+        assert not wanted & {"maps", "relations"}, "these need a live teacher"
         other, other_embedding = teacher.taps, teacher.embedding_width
     pairs = tuple(_paired(own, other, objective)) if wanted & {"maps", "attention"} else ()
+    if "relations" in wanted:
+        _check_relations((own, own_embedding), (other, other_embedding), objective)
     widths = Widths(
         student_embedding=own_embedding,
         teacher_embedding=other_embedding,
         student_maps=tuple(p.student.channels for p in pairs),
         teacher_maps=tuple(p.teacher.channels for p in pairs),
     )
-    return Wiring(embedding="embedding" in wanted, pairs=pairs, widths=widths, power=power(objective))
+    # Relations come with an embedding.
+    return Wiring(
+        embedding=bool(wanted & {"embedding", "relations"}), pairs=pairs, widths=widths, power=power(objective)
+    )
 
 
 def _paired(student: list[Tap], teacher: list[Tap], objective: ObjectiveConfig) -> list[TapPair]:
     for role, taps in (("student", student), ("teacher", teacher)):
         if not taps:
             raise UsageError(f"the objective reads feature maps, and the {role} has none: take another term")
+        if taps[-1].depth is not None and sided(objective):
+            raise UsageError(
+                f"{', '.join(sided(objective))} compares maps with height and width, and a text has none: take minilm, "
+                "or hint with on: maps"
+            )
     return pair(student, teacher, chosen_taps(objective))
+
+
+def _check_relations(
+    student: tuple[list[Tap], int], teacher: tuple[list[Tap], int], objective: ObjectiveConfig
+) -> None:
+    """Raises UsageError where a model, (its taps, its width), has no self-attention to read, or none of these heads."""
+    heads = objective.minilm.heads if objective.minilm else None
+    for role, (taps, width) in (("student", student), ("teacher", teacher)):
+        if not taps or not taps[-1].heads:
+            raise UsageError(f"minilm reads how tokens attend to each other, and the {role} is no encoder of texts")
+        if heads is not None and width % heads:
+            raise UsageError(f"minilm.heads is {heads}, which does not divide the {role}'s {width} channels")

@@ -85,7 +85,7 @@ class ShiftRow(Document):
     kind: str
     """`none` for the samples as they are."""
     strength: int
-    """1, 2 or 3; 0 for the samples as they are."""
+    """1 to 3, of texts to 5; 0 for the samples as they are."""
     models: dict[str, ShiftFigures]
     """Role → its figures."""
 

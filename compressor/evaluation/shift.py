@@ -6,6 +6,8 @@ What may damage a thing is its modality's to say; how models stand it is measure
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,15 @@ Damage = Callable[[Inputs, int, int], Inputs]
 STRENGTHS = (1, 2, 3)
 
 
+@dataclass(frozen=True)
+class OnThings:
+    """A damage that is done to a thing as it was read, before it is encoded."""
+
+    how: Callable[[Any, int, int], Any]
+    """(one thing, strength, seed) → the damaged thing."""
+    strengths: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+
 def damaged(
     batches: Batches, dataset: Dataset, kind: str, strength: int, how: Damage
 ) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
@@ -40,12 +51,29 @@ def damaged(
         yield indices, stacked(things)
 
 
-def damages_of(modality: str) -> dict[str, Damage]:
+def damaged_things(
+    dataset: Dataset, split: str, preprocessing: Preprocessing, kind: str, strength: int, how: OnThings
+) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
+    """The split in batches of 64, every thing damaged before it is encoded; chance is as in `damaged`."""
+    indices = dataset.splits[split]
+    for start in range(0, len(indices), 64):
+        part = indices[start : start + 64]
+        seeds = [derive_seed(kind, strength, dataset.ids[i]) for i in part]
+        things = [how.how(dataset.read(int(i)), strength, seed) for i, seed in zip(part, seeds, strict=True)]
+        yield part, preprocessing.encode(things)
+
+
+def strengths_of(damage: Damage | OnThings) -> tuple[int, ...]:
+    """The strengths that a damage is measured at, rising."""
+    return damage.strengths if isinstance(damage, OnThings) else STRENGTHS
+
+
+def damages_of(modality: str) -> dict[str, Damage | OnThings]:
     """What may damage things of a modality. Raises UsageError where nothing is known."""
     reference = modalities.modality(modality).damages
     if reference is None:
         raise UsageError(f"--shift: no damages are known for data of modality {modality}")
-    found: dict[str, Damage] = modalities.part(reference)
+    found: dict[str, Damage | OnThings] = modalities.part(reference)
     return found
 
 
@@ -65,7 +93,7 @@ def under_shift(
         UsageError: no damages are known for this modality.
     """
     damages = damages_of(dataset.modality)
-    rungs = [("none", 0), *((kind, strength) for kind in damages for strength in STRENGTHS)]
+    rungs = [("none", 0), *((kind, strength) for kind in damages for strength in strengths_of(damages[kind]))]
     rows: list[ShiftRow] = []
     rights: dict[str, list[NDArray[np.bool_]]] = {role: [] for role in models}
     with progress.bar("shift", len(rungs) * len(models)) as bar:
@@ -73,7 +101,11 @@ def under_shift(
             seen: dict[str, Predictions] = {}
             for role, (predictor, preprocessing, _) in models.items():
                 batches: Batches = dataset.inputs(split, preprocessing, 64)
-                batches = damaged(batches, dataset, kind, strength, damages[kind]) if strength else batches
+                how = damages[kind] if strength else None
+                if isinstance(how, OnThings):
+                    batches = damaged_things(dataset, split, preprocessing, kind, strength, how)
+                elif how is not None:
+                    batches = damaged(batches, dataset, kind, strength, how)
                 seen[role] = predict(predictor, dataset, split, preprocessing, batches=batches)
                 if strength:
                     rights[role].append(right(seen[role]))

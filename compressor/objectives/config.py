@@ -109,7 +109,19 @@ class SimilarityConfig(TermConfig):
 
 
 class CosineConfig(TermConfig):
-    """Hidden-state cosine loss (DistilBERT, Sanh et al. 2019) on the pooled embedding."""
+    """Hidden-state cosine loss (DistilBERT, Sanh et al. 2019); a learned projection only where the widths differ."""
+
+    on: Literal["embedding", "maps"] = "embedding"
+    """The pooled embedding, or the deepest pair of feature maps: of a text each token's last hidden state, as published."""
+    taps: Taps | None = None
+    """(student, teacher) tap indices, instead of the automatic pairing; the same for all terms."""
+
+
+class MinilmConfig(TermConfig):
+    """MiniLM (Wang et al. 2020): attention and value relations of the last layer, for texts; keeps the teacher live."""
+
+    heads: int | None = Field(default=None, ge=1, le=1024)
+    """Relation heads that both models' channels are cut into (MiniLMv2); None: the models' own where they have as many."""
 
 
 class ObjectiveConfig(Section):
@@ -137,7 +149,9 @@ class ObjectiveConfig(Section):
     similarity: SimilarityConfig | None = None
     """Similarities among samples."""
     cosine: CosineConfig | None = None
-    """Direction of the embedding."""
+    """Direction of the features."""
+    minilm: MinilmConfig | None = None
+    """How tokens attend to each other."""
 
     def weighted(self) -> dict[str, Any]:
         """The terms that take part, by name."""

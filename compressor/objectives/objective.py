@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from compressor.objectives import features, logits
 from compressor.objectives.config import ObjectiveConfig, TermConfig
+from compressor.objectives.relations import Relations, minilm
+
+Had = TypeVar("Had")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Signals:
     teacher_maps: tuple[Tensor, ...] = ()
     teacher_attention: tuple[Tensor, ...] = ()
     """(batch, height, width) each, of the same pairs, where a teacher is stored as its attention maps."""
+    student_relations: Relations | None = None
+    teacher_relations: Relations | None = None
 
     @property
     def dominant(self) -> Tensor:
@@ -64,9 +69,13 @@ class Term:
     loss: Callable[[Any, Signals, nn.ModuleDict], Tensor]
     """(its configuration, signals, its regressors) → scalar."""
     reads: Callable[[Any], set[str]]
-    """Of the teacher: `logits`, `embedding`, `attention`, `maps`."""
+    """Of the teacher: `logits`, `embedding`, `attention`, `maps`, `relations`."""
     regressed: Callable[[Any], set[str]] = lambda c: set()
-    """Which of them reach the loss through a learned projection."""
+    """Which of them reach the loss through a learned projection; `deepest`: the last pair of maps alone."""
+    plain: bool = False
+    """Whether features of equal width meet without one."""
+    sided: Callable[[Any], bool] = lambda c: False
+    """Whether maps need height and width: a text's have none."""
     dense: Callable[[Any], bool] = lambda c: False
     """Whether it needs the teacher's logits of all classes: a uniform tail would mislead it."""
     power: Callable[[Any], float | None] = lambda c: None
@@ -84,8 +93,13 @@ def _hint(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
 
 
 def _cosine(c: Any, s: Signals, regressors: nn.ModuleDict) -> Tensor:
-    student, teacher = _have(s.student_embedding), _have(s.teacher_embedding)
-    return features.cosine(regressors["embedding"](student), teacher)
+    if c.on == "maps":
+        student, teacher = s.student_maps[-1], s.teacher_maps[-1]
+    else:
+        student, teacher = _have(s.student_embedding), _have(s.teacher_embedding)
+    for regressor in regressors.values():
+        student = regressor(student)
+    return features.cosine(features.resized(student, teacher) if c.on == "maps" else student, teacher)
 
 
 def _similarity(c: Any, s: Signals, _: nn.ModuleDict) -> Tensor:
@@ -135,15 +149,23 @@ TERMS: dict[str, Term] = {
         dense=lambda c: True,
     ),
     "hint": Term(loss=_hint, reads=_hint_reads, regressed=_hint_reads),
-    "attention": Term(loss=_attention, reads=lambda c: {"attention"}, power=lambda c: c.power),
+    "attention": Term(
+        loss=_attention, reads=lambda c: {"attention"}, power=lambda c: c.power, sided=lambda c: True
+    ),
     "rkd": Term(
         loss=lambda c, s, _: features.rkd(
             _have(s.student_embedding), _have(s.teacher_embedding), distance=c.distance, angle=c.angle
         ),
         reads=lambda c: {"embedding"},
     ),
-    "similarity": Term(loss=_similarity, reads=lambda c: {c.on}),
-    "cosine": Term(loss=_cosine, reads=lambda c: {"embedding"}, regressed=lambda c: {"embedding"}),
+    "similarity": Term(loss=_similarity, reads=lambda c: {c.on}, sided=lambda c: c.on == "maps"),
+    "cosine": Term(
+        loss=_cosine, reads=lambda c: {c.on}, regressed=lambda c: {"deepest" if c.on == "maps" else c.on}, plain=True
+    ),
+    "minilm": Term(
+        loss=lambda c, s, _: minilm(_have(s.student_relations), _have(s.teacher_relations), heads=c.heads),
+        reads=lambda c: {"relations"},
+    ),
 }  # fmt: skip
 
 STORABLE = {"logits", "embedding", "attention"}
@@ -157,7 +179,7 @@ def active(config: ObjectiveConfig) -> dict[str, TermConfig]:
 
 
 def needs(config: ObjectiveConfig) -> set[str]:
-    """What the objective reads of a teacher: a subset of `logits`, `embedding`, `attention`, `maps`."""
+    """What the objective reads of a teacher: a subset of `logits`, `embedding`, `attention`, `maps`, `relations`."""
     return set().union(*(TERMS[name].reads(term) for name, term in active(config).items()))
 
 
@@ -169,6 +191,11 @@ def reading_features(config: ObjectiveConfig) -> list[str]:
 def dense(config: ObjectiveConfig) -> bool:
     """Whether some term needs the teacher's logits of all classes."""
     return any(TERMS[name].dense(term) for name, term in active(config).items())
+
+
+def sided(config: ObjectiveConfig) -> list[str]:
+    """The terms that read maps with height and width."""
+    return [name for name, term in active(config).items() if TERMS[name].sided(term)]
 
 
 def power(config: ObjectiveConfig) -> float | None:
@@ -221,13 +248,9 @@ class Objective(nn.Module):
                 continue
             assert widths is not None
             learned = nn.ModuleDict()
-            if "embedding" in kinds:
-                learned["embedding"] = features.regressor(
-                    widths.student_embedding, widths.teacher_embedding, maps=False
-                )
-            if "maps" in kinds:
-                for i, (a, b) in enumerate(zip(widths.student_maps, widths.teacher_maps, strict=True)):
-                    learned[f"map{i}"] = features.regressor(a, b, maps=True)
+            for key, (a, b) in _regressed(kinds, widths).items():
+                if a != b or not TERMS[name].plain:
+                    learned[key] = features.regressor(a, b, maps=key != "embedding")
             self.regressors[name] = learned
 
     def forward(self, signals: Signals, progress: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -244,6 +267,15 @@ class Objective(nn.Module):
         return total, parts
 
 
-def _have(value: Tensor | None) -> Tensor:
+def _regressed(kinds: set[str], widths: Widths) -> dict[str, tuple[int, int]]:
+    """The student's and the teacher's channels of each regressor that a term wants, by its name."""
+    maps = [(f"map{i}", pair) for i, pair in enumerate(zip(widths.student_maps, widths.teacher_maps, strict=True))]
+    found = {"embedding": (widths.student_embedding, widths.teacher_embedding)} if "embedding" in kinds else {}
+    if "deepest" in kinds:
+        maps = maps[-1:]
+    return found | dict(maps) if kinds & {"maps", "deepest"} else found
+
+
+def _have(value: Had | None) -> Had:
     assert value is not None, "the objective's needs were not met"
     return value

@@ -67,4 +67,5 @@ def _cut(tensor: Tensor, heads: int) -> Tensor:
 def _compared(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
     """Log-probabilities, (batch, heads, length, length), over the tokens that are no padding."""
     scores = wide(left) @ wide(right).transpose(-1, -2) / left.shape[-1] ** 0.5
-    return scores.masked_fill(~mask[:, None, None, :], -10_000.0).log_softmax(-1)
+    found: Tensor = scores.masked_fill(~mask[:, None, None, :], -10_000.0).log_softmax(-1)
+    return found

@@ -45,6 +45,9 @@ def blocks(found: DataReport) -> list[Block]:
 
 def _headline(found: DataReport) -> str:
     text = f"{found.name}: {found.samples} samples in {len(found.classes)} classes"
+    if found.words is not None:
+        usual, nearly_all, longest = found.words
+        return text + f", {usual} words (median), 99 % have at most {nearly_all}, the longest {longest}"
     if found.median is None or found.smallest is None or found.largest is None:
         return text
     low, middle, high = (f"{w} × {h}" for w, h in (found.smallest, found.median, found.largest))

@@ -62,7 +62,7 @@ def predict(
 
     Args:
         model: an ONNX file or a run.
-        images: files and folders of what the model was made for.
+        images: files and folders of what the model was made for; for a model of texts, texts too.
         top: how many classes to name for each.
 
     Raises:
@@ -77,7 +77,7 @@ def predict(
     metadata = artifact.metadata
     found = [source for name in names for source in metadata.preprocessing.sources(name)]
     if not found:
-        raise UsageError("nothing to predict: name a file or a folder")
+        raise UsageError("nothing to predict: name a file, a folder or, for a model of texts, a text")
     progress.say(probabilities_are(metadata.temperature, metadata.temperature_of))
     return PredictResult(document=[_answer(artifact, shown, source, top) for shown, source in found])
 

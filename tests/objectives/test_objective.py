@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from compressor.modalities import UNLABELLED
 from compressor.objectives import features, logits
 from compressor.objectives.config import KdConfig, ObjectiveConfig
 from compressor.objectives.objective import TERMS, Objective, Signals, Widths, needs, scheduled_weight, without_teacher
+from compressor.objectives.relations import Relations
 
 ALL: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {"hint": {"on": "both"}}
 
@@ -27,7 +30,14 @@ def signals(dtype: torch.dtype = torch.float32, scale: float = 1.0) -> Signals:
         student_embedding=random(6, 8), teacher_embedding=random(6, 12).detach(),
         student_maps=(random(6, 4, 8, 8), random(6, 6, 4, 4)),
         teacher_maps=(random(6, 5, 8, 8).detach(), random(6, 7, 2, 2).detach()),
+        student_relations=relations(random, 2, 4), teacher_relations=relations(random, 4, 3),
     )  # fmt: skip
+
+
+def relations(random: Callable[..., torch.Tensor], heads: int, channels: int) -> Relations:
+    query, key, value = (random(3, heads, 5, channels) for _ in range(3))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    return Relations(query=query, key=key, value=value, mask=mask)
 
 
 WIDTHS = Widths(student_embedding=8, teacher_embedding=12, student_maps=(4, 6), teacher_maps=(5, 7))
@@ -53,7 +63,8 @@ def test_terms_stay_finite_in_half_precision_with_extreme_values(name: str, dtyp
     total, _ = objective(given)
     total.backward()
     assert torch.isfinite(total)
-    for tensor in (given.student_logits, given.student_embedding, *given.student_maps):
+    assert given.student_relations is not None
+    for tensor in (given.student_logits, given.student_embedding, *given.student_maps, given.student_relations.query):
         assert tensor is not None
         assert tensor.grad is None or torch.isfinite(tensor.grad.float()).all()
 
@@ -92,6 +103,7 @@ def test_what_the_objective_needs_decides_whether_the_teacher_must_stay() -> Non
     assert needs(ObjectiveConfig.model_validate({"ce": {}, "kd": {}})) == {"logits"}
     assert needs(ObjectiveConfig.model_validate({"hint": {}, "rkd": {}})) == {"embedding"}
     assert needs(ObjectiveConfig.model_validate({"hint": {"on": "maps"}})) == {"maps"}
+    assert needs(ObjectiveConfig.model_validate({"minilm": {}})) == {"relations"}
     assert needs(ObjectiveConfig.model_validate({"hint": {"weight": 0}, "ce": {}})) == set()
 
 
@@ -116,3 +128,21 @@ def test_a_hint_does_not_care_how_large_the_teachers_features_are() -> None:
     torch.testing.assert_close(
         features.hint(student, teacher), features.hint(student, 1000 * teacher), rtol=1e-4, atol=0
     )
+
+
+@pytest.mark.parametrize("on", ["embedding", "maps"])
+def test_the_cosine_learns_a_projection_only_where_the_widths_differ(on: str) -> None:
+    config = ObjectiveConfig.model_validate({"cosine": {"on": on}})
+    given = signals()
+    assert list(Objective(config, WIDTHS).parameters())
+    Objective(config, WIDTHS)(given)[0].backward()
+    same = Widths(student_embedding=8, teacher_embedding=8, student_maps=(4, 6), teacher_maps=(5, 6))
+    objective = Objective(config, same)
+    assert not list(objective.parameters())
+    alike = replace(given, teacher_embedding=given.student_embedding, teacher_maps=given.student_maps)
+    assert objective(alike)[0].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_hint_keeps_its_projection_where_the_widths_agree() -> None:
+    same = Widths(student_embedding=8, teacher_embedding=8)
+    assert list(Objective(ObjectiveConfig.model_validate({"hint": {}}), same).parameters())

@@ -31,7 +31,8 @@ def read_folder(config: DataConfig, progress: Progress) -> Source:
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"data folder '{config.source}' {what} (from --data or data.source).\n"
-            "Give `digits`, or a folder with one sub-folder of images per class."
+            "Give `digits`, a folder with one sub-folder of images per class, or texts "
+            "(a .csv, .tsv, .jsonl or .json file, or a folder with train and test of these)."
         )
     found = list_folder(root)
     groups, remarks = read_groups(root, found.names, found.folders)

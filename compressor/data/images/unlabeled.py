@@ -10,9 +10,10 @@ from PIL import Image
 
 from compressor.data.dataset import Dataset
 from compressor.data.images import content, unchanged
-from compressor.data.images.index import Tally, as_path, files_below
+from compressor.data.images.index import as_path, files_below
 from compressor.data.prints import Prints
 from compressor.data.splits import stratified
+from compressor.data.tally import Tally
 from compressor.errors import DataError
 from compressor.modalities import UNLABELLED
 from compressor.progress import Progress

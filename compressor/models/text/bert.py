@@ -63,6 +63,11 @@ class TextArchitecture(Architecture):
             raise ValueError(f"{len(self.kept)} layers are kept for {self.layers}")
         return self
 
+    @property
+    def copies_teacher(self) -> bool:
+        """Whether layers of its teacher are kept."""
+        return bool(self.kept)
+
     def depths(self) -> tuple[float, ...]:
         """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
         places = self.kept or tuple(range(self.layers))
@@ -100,7 +105,8 @@ class Layer(nn.Module):
 
     def _heads(self, projected: Tensor) -> Tensor:
         """(batch, length, hidden) → (batch, heads, length, hidden / heads)."""
-        return projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 class Bert(nn.Module):
@@ -126,7 +132,8 @@ class Bert(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, taps: tuple[int, ...] = ()
     ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         """Hidden states after the last layer, after each of `taps`, and the last layer's query, key and value."""
-        places = self.places.weight[: input_ids.shape[1]]
+        # Looked up, not cut off the table: a graph whose length is open would be held to the table's.
+        places = self.places(torch.arange(input_ids.shape[1], device=input_ids.device))
         hidden = self.norm(self.words(input_ids) + places + self.segments(token_type_ids))
         hidden = F.dropout(hidden, self.about.dropout, self.training)
         added = ((1 - attention_mask) * HIDDEN)[:, None, None, :]

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import Inputs, Preprocessing
-from compressor.artifact.text import tokenizer as tokenizers
-from compressor.artifact.text.preprocessing import TextPreprocessing
+from compressor.artifact.text import read as tokenizers
+from compressor.artifact.text.preprocessing import NAMES, TextPreprocessing
+from compressor.artifact.text.tokenizer import Tokenizer
 from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
-from compressor.models.family import Prepared, StateDict
+from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.text import names, weights
 from compressor.models.text.bert import Bert, TextArchitecture, relations_of
-
-if TYPE_CHECKING:
-    from compressor.models.family import Known
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 LONGEST = 128
 """Tokens of a text where nothing else is said."""
@@ -108,7 +103,7 @@ class BertFamily:
     def prepare(self, inputs: dict[str, Tensor], preprocessing: Preprocessing) -> Prepared:
         """Cut to the longest sample of the batch: (batch, length) int64 each."""
         length = max(1, int(inputs["attention_mask"].sum(1).max()))
-        return tuple(inputs[name][:, :length].long() for name in INPUTS)
+        return tuple(inputs[name][:, :length].long() for name in NAMES)
 
     def forward(
         self, model: nn.Module, prepared: Prepared, *, embedding: bool = False, taps: tuple[int, ...] = ()
@@ -118,7 +113,7 @@ class BertFamily:
             return Outputs(logits=model(*prepared))
         assert isinstance(model, Bert)
         mask = prepared[1]
-        hidden, tapped, relations = model.encode(*prepared, taps=taps)
+        hidden, tapped, relations = model.encode(prepared[0], mask, prepared[2], taps)
         pooled = model.pooled(hidden, mask)
         return Outputs(
             logits=model.classified(pooled),
@@ -139,9 +134,8 @@ class BertFamily:
     def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
         """Random tokens at the full length."""
         assert isinstance(preprocessing, TextPreprocessing)
-        shape = (batch, preprocessing.max_length)
-        ids = torch.randint(preprocessing.tokenizer.size, shape, generator=torch.Generator().manual_seed(0))
-        return ids, torch.ones(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
+        noise = preprocessing.noise(batch)
+        return tuple(torch.from_numpy(noise[name]).long() for name in NAMES)
 
     def raw(self, preprocessing: Preprocessing, batch: int) -> tuple[nn.Module, Prepared]:
         """There is none."""
@@ -149,18 +143,18 @@ class BertFamily:
 
     def input_names(self, *, raw: bool) -> tuple[str, ...]:
         """As everybody calls them."""
-        return INPUTS
+        return NAMES
 
     def dynamic(self) -> dict[str, dict[int, str]]:
         """The length."""
-        return {name: {1: "length"} for name in INPUTS}
+        return {name: {1: "length"} for name in NAMES}
 
     def untrained(self, name: str, size: int) -> tuple[TextArchitecture, TextPreprocessing, Inputs]:
         """With BERT's own number of tokens; `size` of them a text."""
         if name not in names.SIZES:
             raise UsageError(f"{name} can't be measured without its teacher: give one of {', '.join(names.SIZES)}")
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"t{i}" for i in range(5, 30_522))]
-        tokenizer = tokenizers.Tokenizer(
+        tokenizer = Tokenizer(
             kind="wordpiece", vocabulary="\n".join(tokens), lowercase=True, strip_accents=None, split_chinese=True,
             unknown="[UNK]", pad="[PAD]", first="[CLS]", last="[SEP]", mask="[MASK]",
             special={token: i for i, token in enumerate(tokens[:5])},
@@ -170,19 +164,8 @@ class BertFamily:
             name=name, classes=2, layers=layers, hidden=hidden, heads=hidden // names.HEAD, intermediate=4 * hidden,
             vocabulary=len(tokens),
         )  # fmt: skip
-        length = min(size, architecture.positions)
-        shape = (4, length)
-        ids = np.random.default_rng(0).integers(5, len(tokens), shape, dtype=np.int32)
-        inputs = {
-            "input_ids": ids,
-            "attention_mask": np.ones(shape, np.uint8),
-            "token_type_ids": np.zeros(shape, np.uint8),
-        }
-        return (
-            architecture,
-            TextPreprocessing(tokenizer=tokenizer, max_length=length, pair=False, types=True, frame="bert"),
-            inputs,
-        )
+        preprocessing = TextPreprocessing(tokenizer=tokenizer, max_length=min(size, architecture.positions))
+        return architecture, preprocessing, preprocessing.noise(4)
 
     def kin(self, name: str) -> list[str]:
         """See `names.kin`."""

@@ -34,7 +34,7 @@ def resolve(spelled: str, role: str) -> str:
         return spelled
     path = Path(spelled).expanduser()
     if claims(path):
-        return str(path.resolve())
+        return str(path.absolute())
     if spelled.startswith("layers"):
         raise UsageError(f"{role} '{spelled}' is no student by its teacher: write layers:3, or layers:3,hidden:192")
     raise UsageError(

@@ -31,7 +31,7 @@ def answers(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def main() -> None:
-    found = {}
+    found: dict[str, np.ndarray[Any, Any]] = {}
     for name, changed in folders.CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             said = answers(folders.write(Path(folder), **changed))
