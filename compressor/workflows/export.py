@@ -231,8 +231,7 @@ def export(
     """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
 
     Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
-        source: a run, a checkpoint folder, weights with their card, or a folder with a causal language model; None: the
-            newest run.
+        source: a run, a checkpoint folder, weights with their card, or a folder with GPT-2; None: the newest run.
         data: samples for the gate, for a checkpoint outside a run; texts, for a language model.
 
     Raises:
