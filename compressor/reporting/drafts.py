@@ -14,7 +14,7 @@ COLUMNS = ("", "accepted/drafted", "tokens per pass", "tokens/s", "time per toke
 
 def speculation(found: Speculation) -> list[Block]:
     """What `compress speculate` measured."""
-    rows = [("target alone", "–", "1.00", f"{found.tokens_per_second:.1f}", "1", "–")]
+    rows: list[tuple[str, ...]] = [("target alone", "–", "1.00", f"{found.tokens_per_second:.1f}", "1", "–")]
     rows += [_row("with the draft", found.draft), _row("with n-grams", found.n_gram)]
     blocks: list[Block] = [Table(COLUMNS, rows), "", _identity(found), _worth(found)]
     blocks += [_difference(difference) for difference in found.differences[:SHOWN]]

@@ -125,7 +125,7 @@ def test_a_file_that_does_not_reproduce_the_model_is_not_kept(tmp_path: Path, mo
 
     def other(model: Any, path: Path, **kwargs: Any) -> None:
         changed = gpt2_weights.loaded(str(tmp_path))[0]
-        changed.layers[1].parts.bias.data[5] += 0.5  # a query: only a text of several tokens tells
+        changed.get_parameter("layers.1.parts.bias").data[5] += 0.5  # a query: only a text of several tokens tells
         write(changed, path, **(kwargs | {"dynamo": False}))
 
     monkeypatch.setattr(causal, "_write", other)

@@ -108,6 +108,7 @@ class CachedReader:
     def __init__(self, model: LanguageModel) -> None:
         self.positions = model.about.generation.positions
         self.seen: list[int] = []
+        self._cache: list[NDArray[np.float32]] = []
         self._model = model
         places = range(model.layers)
         self._inputs = [name.format(layer) for layer in places for name in PAST]

@@ -34,7 +34,8 @@ class ModelDraft:
 
     def guess(self, ids: Sequence[int], count: int, end: int | None) -> list[int]:
         """It reads what it has not: of its earlier guesses those stay read that were right."""
-        reader, guessed = self._reader, []
+        reader = self._reader
+        guessed: list[int] = []
         reader.cut(min(common(reader.seen, ids), len(ids) - 1))
         for _ in range(min(count, reader.positions - len(ids) + 1)):
             guessed.append(greedy(reader.read([*ids, *guessed][len(reader.seen) :])[-1]))
@@ -53,7 +54,7 @@ class Lookup:
             windows = np.lib.stride_tricks.sliding_window_view(text[:-1], size)
             found = np.flatnonzero((windows == text[-size:]).all(axis=1))
             if len(found):
-                guessed = text[found[0] + size :][:count].tolist()
+                guessed: list[int] = text[found[0] + size :][:count].tolist()
                 return guessed[: guessed.index(end) + 1] if end in guessed else guessed
         return []
 

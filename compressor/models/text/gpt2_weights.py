@@ -56,7 +56,8 @@ def claims(path: Path) -> bool:
     """Whether a folder holds a causal language model of this kind."""
     if not names.claims(path):
         return False
-    return read_json(path / "config.json")["model_type"] == "gpt2"
+    kind: object = read_json(path / "config.json")["model_type"]
+    return kind == "gpt2"
 
 
 def architecture(source: str) -> Gpt2Architecture:

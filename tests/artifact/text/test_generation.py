@@ -8,7 +8,7 @@ import pytest
 from compressor.artifact.text.bytelevel import CHARACTERS
 from compressor.artifact.text.generation import Sampled, Spelling, Written, greedy, prompt_ids
 from compressor.artifact.text.language import Generation, LanguageMetadata
-from compressor.artifact.text.speculation import Lookup, ModelDraft, write
+from compressor.artifact.text.speculation import Draft, Lookup, ModelDraft, write
 from compressor.artifact.text.tokenizer import Tokenizer
 from compressor.errors import UsageError
 from tests.artifact.text.readers import Table, following
@@ -87,7 +87,7 @@ def alone(prompt: list[int], limit: int, end: int | None, positions: int = 40) -
 @pytest.mark.parametrize("limit", [1, 2, 30, 100])
 def test_guessing_changes_no_token(end: int | None, guesses: int, limit: int) -> None:
     """Against a plain loop, for drafts that are right always, never, and sometimes."""
-    drafts = [ModelDraft(Table(following)), ModelDraft(Table(lambda seen: 11)), Lookup(),
+    drafts: list[Draft] = [ModelDraft(Table(following)), ModelDraft(Table(lambda seen: 11)), Lookup(),
               ModelDraft(Table(lambda seen: following(seen) if len(seen) % 3 else 0, positions=20))]  # fmt: skip
     expected, _ = written(end, limit=limit, prompt=(1, 2, 3))
     assert alone([1, 2, 3], limit, end) == expected
