@@ -23,11 +23,13 @@ _MODULES = {
     "doctor": "workflows.doctor", "DoctorResult": "workflows.doctor",
     "evaluate": "workflows.evaluate", "EvaluateResult": "workflows.evaluate",
     "export": "workflows.export", "ExportResult": "workflows.export",
+    "generate": "workflows.generate", "GenerateResult": "workflows.generate",
     "list_models": "workflows.models", "ModelsResult": "workflows.models",
     "plan": "workflows.estimate", "PlanResult": "workflows.estimate",
     "predict": "workflows.predict", "PredictResult": "workflows.predict",
     "remove_stores": "workflows.cache", "stores": "workflows.cache", "StoresResult": "workflows.cache",
     "report": "workflows.report", "ReportResult": "workflows.report", "ComparisonResult": "workflows.report",
+    "speculate": "workflows.speculate", "SpeculateResult": "workflows.speculate",
     "tune": "workflows.tune", "TuneResult": "workflows.tune",
     "Recipe": "recipe",
     "Progress": "progress", "Silent": "progress",
@@ -39,10 +41,11 @@ _MODULES = {
 
 __all__ = [
     "ArtifactError", "BenchmarkResult", "CheckpointError", "ComparisonResult", "CompressorError", "DataError",
-    "DistillResult", "DoctorResult", "EvaluateResult", "ExportResult", "MissingExtraError", "ModelsResult",
-    "ParityError", "PlanResult", "PredictResult", "Progress", "ProviderError", "Recipe", "RecipeError", "ReportResult",
-    "Silent", "StoresResult", "TuneResult", "UsageError", "__version__", "benchmark", "distill", "doctor", "evaluate",
-    "export", "list_models", "plan", "predict", "remove_stores", "report", "stores", "tune",
+    "DistillResult", "DoctorResult", "EvaluateResult", "ExportResult", "GenerateResult", "MissingExtraError",
+    "ModelsResult", "ParityError", "PlanResult", "PredictResult", "Progress", "ProviderError", "Recipe",
+    "RecipeError", "ReportResult", "Silent", "SpeculateResult", "StoresResult", "TuneResult", "UsageError",
+    "__version__", "benchmark", "distill", "doctor", "evaluate", "export", "generate", "list_models", "plan",
+    "predict", "remove_stores", "report", "speculate", "stores", "tune",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -66,9 +69,11 @@ if TYPE_CHECKING:
     from compressor.workflows.estimate import PlanResult, plan
     from compressor.workflows.evaluate import EvaluateResult, evaluate
     from compressor.workflows.export import ExportResult, export
+    from compressor.workflows.generate import GenerateResult, generate
     from compressor.workflows.models import ModelsResult, list_models
     from compressor.workflows.predict import PredictResult, predict
     from compressor.workflows.report import ComparisonResult, ReportResult, report
+    from compressor.workflows.speculate import SpeculateResult, speculate
     from compressor.workflows.tune import TuneResult, tune
 
 

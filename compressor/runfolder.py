@@ -197,6 +197,29 @@ def open_run(path: str | Path) -> RunFolder:
     raise UsageError(f"run '{path}' {what}. {hint}")
 
 
+def exported(named: str | Path) -> Path:
+    """An ONNX file, the one that a run ships, or the one beside a language model's weights.
+
+    Raises:
+        UsageError: no such run, or nothing was exported from it.
+    """
+    path = Path(named).expanduser()
+    if path.suffix == ".onnx":
+        return path
+    if (path / BESIDE).is_file() and not (path / "run.json").is_file():
+        return path / BESIDE
+    if (path / "config.json").is_file():
+        raise UsageError(f"'{named}' holds a model that was not exported yet: compress export {named}")
+    file = open_run(path).artifact("fp32")
+    if not file.is_file():
+        raise UsageError(f"run '{named}' has no exported file yet; make one: compress export {named}")
+    return file
+
+
+BESIDE = "model.onnx"
+"""What a language model is exported to, in the folder of its weights."""
+
+
 def _whole(folder: Path) -> RunFolder:
     """The run in `folder`. Raises UsageError where a link in it leads elsewhere: commands read and write through it."""
     for parent, folders, files in os.walk(folder):

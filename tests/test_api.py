@@ -63,11 +63,13 @@ SIGNATURES = {
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
+    "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
     "plan": f"{STREET} resume progress shift pilot strict_data time",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",
+    "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
     "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
 }
@@ -77,12 +79,18 @@ POSITIONAL = {
     "benchmark": 1,
     "evaluate": 1,
     "export": 1,
+    "generate": 2,
     "list_models": 1,
     "predict": 2,
     "remove_stores": 1,
     "report": 1,
+    "speculate": 2,
 }
-REQUIRED = {"predict": ["model", "images"]}
+REQUIRED = {
+    "generate": ["model", "prompt"],
+    "predict": ["model", "images"],
+    "speculate": ["target", "draft", "data"],
+}
 
 
 @pytest.mark.parametrize("name", sorted(SIGNATURES))
@@ -109,7 +117,17 @@ def test_options_and_arguments_have_the_same_names() -> None:
     from compressor.cli.app import app
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for name in ("benchmark", "distill", "evaluate", "export", "predict", "report", "tune"):
+    for name in (
+        "benchmark",
+        "distill",
+        "evaluate",
+        "export",
+        "generate",
+        "predict",
+        "report",
+        "speculate",
+        "tune",
+    ):
         options = {p.name for p in commands[name].params} - {
             "json_output",
             "quiet",
@@ -118,7 +136,7 @@ def test_options_and_arguments_have_the_same_names() -> None:
             "dry_run",
             "csv",
         }
-        assert options == set(SIGNATURES[name].split()) - {"progress", "command"}, name
+        assert options == set(SIGNATURES[name].split()) - {"progress", "command", "stream"}, name
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

@@ -82,7 +82,7 @@ class Refuse:
         if name.split(".")[0] in {"torch", "torchvision", "timm", "onnx", "accelerate", "safetensors"}:
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Refuse())
-import compressor.workflows.evaluate, compressor.workflows.benchmark, compressor.workflows.predict, compressor.artifact.session, compressor.benchmarking.child
+import compressor.workflows.evaluate, compressor.workflows.benchmark, compressor.workflows.predict, compressor.artifact.session, compressor.workflows.generate, compressor.workflows.speculate, compressor.benchmarking.child
 import compressor.evaluation.metrics, compressor.evaluation.predictions, compressor.reporting.build
 import compressor.cli.app
 """

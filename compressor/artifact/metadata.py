@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
@@ -98,10 +99,27 @@ def parse(text: str | None, source: str) -> Metadata:
     try:
         found = Metadata.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise ArtifactError(f"{source} has damaged compressor metadata: {where}: {first['msg']}") from error
+        if task_of(text) == "lm":
+            raise ArtifactError(
+                f"{source} holds a language model, which names no classes; it writes on: compress generate {source}"
+            ) from error
+        raise ArtifactError(f"{source} has damaged compressor metadata: {wrong(error)}") from error
     odd = [text for text in (found.name, found.role, *found.classes) if not showable(text)]
     if odd:
         raise ArtifactError(f"{source} has damaged compressor metadata: the name {odd[0][:60]!r} is not printable text")
     return found
+
+
+def wrong(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"
+
+
+def task_of(text: str) -> str | None:
+    """What a file is for: `lm`; a classifier's metadata do not say, as those of older files."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("task") if isinstance(found, dict) else None

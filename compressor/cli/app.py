@@ -14,9 +14,11 @@ from compressor.cli.distill import distill
 from compressor.cli.doctor import doctor
 from compressor.cli.evaluate import evaluate
 from compressor.cli.export import export
+from compressor.cli.generate import generate
 from compressor.cli.models import models
 from compressor.cli.predict import predict
 from compressor.cli.report import report
+from compressor.cli.speculate import speculate
 from compressor.cli.tune import tune
 
 app = typer.Typer(
@@ -28,7 +30,7 @@ app = typer.Typer(
     help="Turn a large, accurate teacher into a small, fast, deployable student, and prove what it did.",
 )
 
-for command in (distill, export, benchmark, evaluate, predict, tune, report):
+for command in (distill, export, benchmark, evaluate, predict, generate, speculate, tune, report):
     app.command(command.__name__)(command)
 app.add_typer(cache, name="cache")
 app.command("models")(models)

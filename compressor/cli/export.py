@@ -15,7 +15,10 @@ from compressor.cli.options import Json, Quiet, Verbose
 @edge
 def export(
     source: Annotated[
-        str | None, typer.Argument(help="A run, a checkpoint folder, or weights with their card; the newest run.")
+        str | None,
+        typer.Argument(
+            help="A run, a checkpoint folder, weights with their card, or a folder with GPT-2; the newest run."
+        ),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8; several with commas.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file, or a folder for several.")] = None,
@@ -36,7 +39,10 @@ def export(
         bool | None,
         typer.Option("--allow-slower/--no-allow-slower", help="int8: keep it for its size, even where fp32 is faster."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Data for the parity gate, for a checkpoint outside a run.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data for the parity gate, for a checkpoint outside a run; texts for a language model."),
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -56,6 +62,8 @@ def export(
         compress export runs/NAME --uint8-input -o pixels.onnx
 
         compress export weights/model.safetensors --data photos/ -o model.onnx
+
+        compress export gpt2/ --data prompts.txt
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found = compressor.export(

@@ -31,6 +31,7 @@ Resume = Annotated[
     str | None, typer.Option(help="Continue what was stopped: runs/NAME, or auto: the newest unfinished run.")
 ]
 Provider = Annotated[str, typer.Option(help="Execution provider for ONNX files.")]
+Threads = Annotated[int | None, typer.Option(help="Threads of onnxruntime; it chooses where none is given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show library warnings, and a traceback with an error.")]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from torch import nn
 
 from compressor.artifact import metadata, session
@@ -195,12 +196,12 @@ def _write(model: nn.Module, card: Card, path: Path, *, config: ExportConfig, dy
             sides = kin.dynamic()
             options["dynamic_axes"] = {name: {0: "batch"} | sides.get(name, {}) for name in inputs}
             options["dynamic_axes"] |= {name: {0: "rows"} for name in outputs}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         torch.onnx.export(model, example, str(path), **options)
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """The exporters print and warn about their own insides; what matters is whether the gate is passed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -222,7 +223,7 @@ def _halve(path: Path) -> None:
     model = onnx.load(path)
     last = [node.op_type for node in model.graph.node if set(node.output) & {o.name for o in model.graph.output}]
     blocked = [*DEFAULT_OP_BLOCK_LIST, *(["Softmax"] if "Softmax" in last else [])]
-    with _quiet():
+    with quiet():
         half = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
     onnx.save(half, path)
 
@@ -237,7 +238,7 @@ def batches_of(config: ExportConfig) -> tuple[int, ...]:
     return parity.BATCHES if config.batch == "dynamic" else (int(config.batch),)
 
 
-def write_metadata(path: Path, described: Metadata) -> None:
+def write_metadata(path: Path, described: BaseModel) -> None:
     """Puts `described` into the file at `path`, and takes out what the exporter said of itself."""
     import onnx
 

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from compressor.artifact.text.document import Continuation
 from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.regression import Findings
 from compressor.distillation.document import Estimate, Tuning
@@ -259,3 +260,13 @@ def shift(rows: list[ShiftRow], classes: list[str]) -> list[Block]:
     if "teacher" in roles:
         blocks.append("copies: the share of the teacher's mistakes that are made too, with the same wrong class.")
     return blocks
+
+
+def continuation(found: Continuation) -> str:
+    """How a text that was written on ended, and how fast it was."""
+    why = {
+        "end": "the model ended the text",
+        "tokens": "as many as were asked for",
+        "positions": f"the model reads {found.positions} tokens at most",
+    }[found.stopped]
+    return f"{found.tokens} tokens ({why}), {found.tokens / max(found.seconds, 1e-9):.1f} a second"

@@ -27,6 +27,7 @@ from compressor.exporting import export as exporting
 from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
+from compressor.models.text import gpt2_weights
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -40,7 +41,7 @@ from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import exported
+from compressor.workflows import export_lm, exported
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
@@ -243,8 +244,8 @@ def export(
     """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
 
     Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
-        source: a run, a checkpoint folder, or weights with their card; None: the newest run.
-        data: samples for the gate, for a checkpoint outside a run.
+        source: a run, a checkpoint folder, weights with their card, or a folder with GPT-2; None: the newest run.
+        data: samples for the gate, for a checkpoint outside a run; texts, for a language model.
 
     Raises:
         UsageError: nothing there to export, or a checkpoint without data.
@@ -256,6 +257,9 @@ def export(
     int8_given = options(max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower)
     given |= {"int8": int8_given} if int8_given else {}
     checked(ArtifactsConfig, **given)
+    if source is not None and gpt2_weights.claims(Path(source).expanduser()):
+        files, entries = export_lm.export_folder(Path(source).expanduser(), output, data, given | int8_given, progress)
+        return ExportResult(files=files, document=entries)
     path, run = _source(source)
     model, card = checkpoint.load(path)
     dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
@@ -269,8 +273,7 @@ def export(
     folder = Path(output) if output else run.path if run else path.parent if path.is_file() else path
     if folder.suffix == ".onnx" and len(config.precisions) > 1:
         raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
-    entries: list[ArtifactEntry] = []
-    files: dict[str, Path] = {}
+    entries, files = [], {}
     with run.held() if run else contextlib.nullcontext():
         for own in ordered(config.precisions):
             file = folder if folder.suffix == ".onnx" else RunFolder(folder).artifact(own)

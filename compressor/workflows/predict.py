@@ -73,12 +73,7 @@ def predict(
     within("top", top, 1, 1_000_000)
     names = [str(name) for name in ([images] if isinstance(images, str | Path) else images)]
     require("onnxruntime")
-    path = Path(model)
-    if path.suffix != ".onnx":
-        path = runfolder.open_run(model).artifact("fp32")
-        if not path.is_file():
-            raise UsageError(f"run '{model}' has no exported file yet; make one: compress export {model}")
-    artifact = open_artifact(path, progress, provider)
+    artifact = open_artifact(runfolder.exported(model), progress, provider)
     metadata = artifact.metadata
     found = [source for name in names for source in metadata.preprocessing.sources(name)]
     if not found:

@@ -93,11 +93,11 @@ class ByteLevel:
         return tuple(number for number in symbols if number is not None)
 
 
-def text_of(tokens: Iterator[str]) -> str:
-    """What tokens spell; bytes that are no UTF-8 become U+FFFD."""
+def bytes_of(tokens: Iterator[str]) -> bytes:
+    """What tokens spell, which may begin or end within a character."""
     spelled = bytearray()
     for token in tokens:
         codes = [BYTES.get(ord(character)) for character in token]
         known = [code for code in codes if code is not None]
         spelled += bytes(known) if len(known) == len(codes) else token.encode()
-    return spelled.decode(errors="replace")
+    return bytes(spelled)

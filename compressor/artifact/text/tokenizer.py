@@ -157,11 +157,18 @@ class Tokenizer(BaseModel):
 
         WordPiece: words with a space between; byte-level BPE: the very bytes, U+FFFD for those that are no UTF-8.
         """
-        tokens = (self._tokens[number] for number in ids if 0 <= number < self.size)
-        kept = (token for token in tokens if special or token not in self.special)
         if self.kind == "bytelevel":
-            return bytelevel.text_of(kept)
+            return self.spelled(ids, special=special).decode(errors="replace")
+        kept = self._kept(ids, special)
         return "".join(token[2:] if token.startswith("##") else f" {token}" for token in kept).removeprefix(" ")
+
+    def spelled(self, ids: Sequence[int], *, special: bool = False) -> bytes:
+        """Byte-level BPE: the bytes that ids stand for; a text that is not over may end within a character."""
+        return bytelevel.bytes_of(self._kept(ids, special))
+
+    def _kept(self, ids: Sequence[int], special: bool) -> Iterator[str]:
+        tokens = (self._tokens[number] for number in ids if 0 <= number < self.size)
+        return (token for token in tokens if special or token not in self.special)
 
     def _named(self, token: str | None) -> int | None:
         return None if token is None else self._ids[token]

@@ -81,7 +81,7 @@ def architecture(source: str, classes: int) -> TextArchitecture:
             f"{source} is a BERT {what}: encoders with absolute positions and {', '.join(ACTIVATIONS)} can be read"
         )
     return checked({
-        "name": _short(source, config.name_or_path), "classes": classes, "layers": config.num_hidden_layers,
+        "name": short(source, config.name_or_path), "classes": classes, "layers": config.num_hidden_layers,
         "hidden": config.hidden_size, "heads": config.num_attention_heads, "intermediate": config.intermediate_size,
         "vocabulary": config.vocab_size, "positions": config.max_position_embeddings, "types": config.type_vocab_size,
         "activation": ACTIVATIONS[act], "epsilon": config.layer_norm_eps, "dropout": config.hidden_dropout_prob,
@@ -99,7 +99,7 @@ def state(about: TextArchitecture) -> StateDict:
         CheckpointError: damaged, or more than tensors in it.
     """
     assert about.source is not None
-    found = {name: tensor for old, tensor in _tensors(located(about.source)).items() if (name := renamed(old))}
+    found = {name: tensor for old, tensor in tensors(located(about.source)).items() if (name := renamed(old))}
     if about.pooling == "mean":
         return {name: tensor for name, tensor in found.items() if not name.startswith("pooler.")}
     drawn = torch.empty(about.hidden, about.hidden).normal_(std=SPREAD)
@@ -139,7 +139,7 @@ def _download() -> Callable[..., str]:
     return download
 
 
-def _tensors(folder: Path) -> dict[str, Tensor]:
+def tensors(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder, under their own names, as float32."""
     name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
     if name is None:
@@ -180,7 +180,7 @@ def _pooling(folder: Path) -> Pooling:
     return "mean" if isinstance(noted, dict) and noted.get("pooling_mode_mean_tokens") is True else "first"
 
 
-def _short(source: str, noted: str) -> str:
+def short(source: str, noted: str) -> str:
     """A name for a person: the hub's, or the last part of what the folder calls itself, or of its path."""
     if source.startswith(HUB):
         return source
