@@ -97,7 +97,8 @@ def lengths(value: int | str | Sequence[int | str] | None) -> list[int | str] | 
     """`8,32,data` → [8, 32, "data"]. Raises UsageError."""
     if value is None:
         return None
-    found = [whole(part) for part in listed(str(value) if isinstance(value, int) else value) or []]
+    parts = listed(str(value) if isinstance(value, int) else value) or []
+    found = [number for part in parts if (number := whole(part)) is not None]
     if not found or any(part != "data" and not (isinstance(part, int) and part >= 1) for part in found):
         raise UsageError(
             f"--lengths {shortened(value)}: give whole numbers from 1, and the word data for those of the validation "

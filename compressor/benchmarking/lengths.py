@@ -32,7 +32,7 @@ def possible(asked: Sequence[Length] | None, *, longest: int | None, data: bool)
         data: whether the file says how long its data are.
     """
     chosen: list[Length] = list(dict.fromkeys(asked or [DATA, *USUAL]))
-    numbers = [length for length in chosen if length != DATA and (longest is None or length <= longest)]
+    numbers: list[Length] = [length for length in chosen if length != DATA and (longest is None or length <= longest)]
     return [DATA, *numbers] if data and DATA in chosen else numbers
 
 

@@ -92,9 +92,9 @@ def initialise(
         notice = f"{role} {architecture.name} starts from scratch: {error}"
         return Loaded(model=build(architecture), origin="scratch", head_fits=False, notice=notice)
     model = build(architecture)
-    state, notice = _for_classes(state, head_names(model), architecture, classes)
+    state, strange = _for_classes(state, head_names(model), architecture, classes)
     head_fits = load_matching(model, state, source=f"pretrained {architecture.name}")
-    return Loaded(model=model, origin="pretrained", head_fits=head_fits, notice=notice)
+    return Loaded(model=model, origin="pretrained", head_fits=head_fits, notice=strange)
 
 
 def _for_classes(

@@ -132,8 +132,10 @@ class TextPreprocessing(Preprocessing):
     ) -> tuple[NDArray[Any], ...]:
         """Tokens of the vocabulary by chance; no length is beyond the longest."""
         fixed = next((entry.shape[1] for entry in graph if isinstance(entry.shape[1], int)), None)
-        if fixed or length is None or isinstance(length, int):
-            return self.feed(self.noise(batch, fixed or min(length or self.max_length, self.max_length)), graph)
+        if fixed:
+            return self.feed(self.noise(batch, fixed), graph)
+        if length is None or isinstance(length, int):
+            return self.feed(self.noise(batch, min(length or self.max_length, self.max_length)), graph)
         used = np.minimum(length, self.max_length)[:, None]
         inputs = self.noise(batch, int(used.max()))
         within = np.arange(used.max()) < used

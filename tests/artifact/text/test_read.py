@@ -53,7 +53,7 @@ WORDPIECE: dict[str, tuple[Change, str]] = {
     "a huge id": (lambda d: vocabulary(d).update(new=10**30), "hole or a double"),
     "an id that is text": (lambda d: vocabulary(d).update(new="7"), "no whole number"),
     "an id that is a truth": (lambda d: vocabulary(d).update(new=True), "no whole number"),
-    "an empty vocabulary": (lambda d: (vocabulary(d).clear(), d.update(added_tokens=[])), "empty vocabulary"),
+    "an empty vocabulary": (lambda d: d.update(model=d["model"] | {"vocab": {}}, added_tokens=[]), "empty vocabulary"),
     "a vocabulary that is a number": (lambda d: d["model"].update(vocab=7), "form of a tokenizer"),
     "an empty token": (lambda d: vocabulary(d).update({"": len(vocabulary(d))}), "no token"),
     "no model": (lambda d: d.pop("model"), "form of a tokenizer"),

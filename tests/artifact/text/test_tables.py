@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tokenizers import Regex
@@ -24,7 +25,7 @@ def normalised(**on: bool) -> Callable[[str], str]:
 def test_every_code_point_is_of_the_librarys_kind() -> None:
     clean, strip = normalised(clean_text=True), normalised(strip_accents=True)
     words, letter, number = BertPreTokenizer(), Split(Regex(r"\p{L}"), "isolated"), Split(Regex(r"\p{N}"), "isolated")
-    kinds = {
+    kinds: dict[Any, Callable[[str], bool]] = {
         tables.CONTROL: lambda c: clean(f"a{c}b") == "ab",
         tables.MARK: lambda c: strip(c) == "",
         tables.PUNCTUATION: lambda c: len(words.pre_tokenize_str(f"a{c}b")) == 3,
