@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from compressor.artifact.text.document import Continuation
-from compressor.benchmarking.document import Benchmark, Speculation
+from compressor.benchmarking.document import Benchmark
+from compressor.benchmarking.drafts import Speculation
 from compressor.document import Document
 from compressor.evaluation.document import SampleGroups, Shift
 from compressor.quantization.document import ArtifactEntry, Int8

@@ -12,7 +12,7 @@ from compressor.artifact.text import speculation
 from compressor.artifact.text.language import Logits, Reader
 from compressor.artifact.text.speculation import Draft, Lookup, ModelDraft, Told
 from compressor.benchmarking import compare
-from compressor.benchmarking.document import Difference, Drafting, Speculation
+from compressor.benchmarking.drafts import Difference, Drafting, Speculation
 from compressor.progress import Progress, track
 
 TIE = 1e-4

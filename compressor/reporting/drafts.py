@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compressor.benchmarking import compare
-from compressor.benchmarking.document import Difference, Drafting, Speculation
+from compressor.benchmarking.drafts import Difference, Drafting, Speculation
 from compressor.reporting.screen import Block, Table
 
 SHOWN = 10

@@ -10,7 +10,7 @@ from compressor.artifact.text import language, sources
 from compressor.artifact.text.generation import prompt_ids
 from compressor.artifact.text.language import LanguageModel
 from compressor.benchmarking import host
-from compressor.benchmarking.document import Speculation
+from compressor.benchmarking.drafts import Speculation
 from compressor.benchmarking.speculation import Prompt, measure
 from compressor.display import surroundings
 from compressor.errors import UsageError
