@@ -19,6 +19,7 @@ from compressor.cli.models import models
 from compressor.cli.predict import predict
 from compressor.cli.report import report
 from compressor.cli.speculate import speculate
+from compressor.cli.students import students
 from compressor.cli.tune import tune
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="Turn a large, accurate teacher into a small, fast, deployable student, and prove what it did.",
 )
 
-for command in (distill, export, benchmark, evaluate, predict, generate, speculate, tune, report):
+for command in (distill, export, benchmark, evaluate, predict, generate, speculate, students, tune, report):
     app.command(command.__name__)(command)
 app.add_typer(cache, name="cache")
 app.command("models")(models)

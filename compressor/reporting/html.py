@@ -55,7 +55,7 @@ def page(template: str, **values: Any) -> str:
     import jinja2
 
     room = files("compressor.reporting")
-    names = ("report.html", "comparison.html", "parts.html")
+    names = ("report.html", "comparison.html", "students.html", "parts.html")
     texts = {name: (room / name).read_text("utf-8") for name in names}
     environment = jinja2.Environment(
         loader=jinja2.DictLoader(texts),
