@@ -71,6 +71,7 @@ SIGNATURES = {
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
+    "students": "max_latency max_size max_memory precision data classes image_size candidates threads output progress",
     "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
 }
 """What is promised: a name may join at the end, none may go or move."""
@@ -126,6 +127,7 @@ def test_options_and_arguments_have_the_same_names() -> None:
         "predict",
         "report",
         "speculate",
+        "students",
         "tune",
     ):
         options = {p.name for p in commands[name].params} - {
