@@ -127,6 +127,8 @@ class Students(Document):
     """In a run: their trainings, rung by rung."""
     ranking: list[str] = []
     """In a run: finalists from the one that is taken first to the last."""
+    init: str = "auto"
+    """In a run: what was said of the student's first weights, before one was chosen."""
     reason: str = ""
     """In a run: why the first of them is the first."""
     measurements: list[Measurement] = []

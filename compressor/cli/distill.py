@@ -15,7 +15,11 @@ from compressor.cli.options import (
     Epochs,
     Json,
     Limit,
+    MaxLatency,
+    MaxMemory,
+    MaxSize,
     Name,
+    Precisions,
     Quiet,
     RecipeFile,
     Resume,
@@ -67,6 +71,10 @@ def distill(
     time: Annotated[
         str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
     ] = None,
+    max_latency: MaxLatency = None,
+    max_size: MaxSize = None,
+    max_memory: MaxMemory = None,
+    precision: Precisions = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -94,6 +102,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
 
+        compress distill --teacher resnet50 --student auto --max-latency 5ms --max-size 4MB --data photos/
+
         compress distill --resume runs/NAME
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -105,6 +115,7 @@ def distill(
         "pilot": pilot,
         "strict_data": strict_data,
         "time": time,
+        "max_latency": max_latency, "max_size": max_size, "max_memory": max_memory, "precision": precision,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -15,7 +15,10 @@ Teacher = Annotated[
         help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b."
     ),
 ]
-Student = Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")]
+Student = Annotated[
+    str | None,
+    typer.Option(help="timm name; short names work: mobilenetv3. `auto`: the best for --max-latency, --max-size."),
+]
 Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
 RecipeFile = Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")]
 Assistants = Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")]

@@ -89,7 +89,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         ",".join(m.spelled if m.made else str(rooted(m.spelled)) for m in members),
         "+".join(m.name for m in members),
     )
-    _check_overrides(recipe, [*(m.name for m in members), student, *assistants])
+    _check_overrides(recipe, [*(m.name for m in members), student, *recipe.student.finalists, *assistants])
     for member in members:
         if member.given:
             first = assistants[0] if assistants else "student"
