@@ -20,7 +20,7 @@ from compressor.evaluation.slices import Answers
 from compressor.files import checked, finite, read_document, read_documents, read_lines, write_json, write_text
 from compressor.progress import log
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.reporting import examples, headline, html, mistakes, pilot, robustness, tables
+from compressor.reporting import examples, headline, html, mistakes, pilot, robustness, students, tables
 from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Helped, Model, Report, RunEntry, Timing
 from compressor.runfolder import RunFolder
 from compressor.runnote import Epoch, StageNote
@@ -103,6 +103,7 @@ def build(run: RunFolder) -> Report:
         help=_help(stages),
         slices=robustness.slices_of(run, [_answers(stage) for stage in stages]),
         shift=robustness.shift_of(run),
+        students=students.of_run(run),
         pilot=pilot.pilot_of(run),
         errors=_errors(classes, stages),
         reliability=mistakes.reliability(run),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from compressor.benchmarking.students import Students
 from compressor.packages import require
-from compressor.reporting import headline, pilot, plots, robustness, tables
+from compressor.reporting import headline, pilot, plots, robustness, students, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
 from compressor.text import clean
@@ -24,17 +25,19 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         remarks=[
             text
             for text in (
-                headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), pilot.line(report),
+                headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
+                students.line(report.students), pilot.line(report),
                 headline.time_line(report), robustness.shift_line(report),
             )
             if text
         ],
         lost=robustness.slice_line(report),
         verdicts=report.verdicts,
-        plots=plots.plots(report),
+        plots=[*plots.plots(report), *([drawn] if report.students and (drawn := students.plot(report.students)) else [])],
         examples=examples or [],
         sections=[
             ("Models", tables.MODEL_COLUMNS, tables.model_lines(report.models)),
+            *students.sections(report.students),
             *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),
             ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report.exports)),
             ("Benchmark", *tables.benchmark_table(report.benchmark)),
@@ -46,6 +49,15 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
             *([("Under damage", *robustness.shift_table(report.shift))] if report.shift else []),
         ],
         host=host_line(report),
+    )  # fmt: skip
+
+
+def students_page(found: Students) -> str:
+    """What `compress students` shows as one self-contained page. Raises MissingExtraError without jinja2."""
+    drawn = students.plot(found)
+    return page(
+        "students.html", asked=students.asked(found.limits), plots=[drawn] if drawn else [], columns=students.COLUMNS,
+        lines=students.lines(found), remarks=students.remarks(found),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
-from compressor.reporting import headline, pilot, robustness, tables
+from compressor.reporting import headline, pilot, robustness, students, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 from compressor.text import clean
@@ -86,6 +86,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
         headline.choice_line(found.choice),
         *(entry.text for entry in found.verdicts),
         headline.help_line(found),
+        students.line(found.students),
         pilot.line(found),
         headline.time_line(found),
         robustness.slice_line(found),
@@ -98,7 +99,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
         blocks.append(f"Note: {warning}")
     if found.slices:
         blocks += ["", Table(*robustness.slice_table(found.slices))]
-    blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
+    blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {students.ships(run, found.students)}")
     return blocks
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from compressor.benchmarking import frontier
 from compressor.benchmarking.students import Candidate, Limits, StudentFile, Students
-from compressor.reporting import html, svg, tables
+from compressor.files import read_document
+from compressor.reporting import svg
 from compressor.reporting.plots import COLORS, Plot
 from compressor.reporting.svg import Series
+from compressor.runfolder import RunFolder
 
 COLUMNS = ("candidate", "file", "latency p50", "size", "memory", "parameters", "published", "standing")
 
@@ -29,7 +33,7 @@ def lines(found: Students) -> list[tuple[str, ...]]:
             fit = "" if one.standing == "over" else " ✓" if file in fits else ""
             rows.append((
                 one.name if i == 0 else "", f"{file.precision}{fit}", latency(file), f"{file.bytes / 1e6:.2f} MB",
-                tables.number(file.peak_rss_mb, ".0f", " MB"), *(about if i == 0 else ("", "")), standing if i == 0 else "",
+                "–" if file.peak_rss_mb is None else f"{file.peak_rss_mb:.0f} MB", *(about if i == 0 else ("", "")), standing if i == 0 else "",
             ))  # fmt: skip
     return rows
 
@@ -113,8 +117,50 @@ def _mark(one: Candidate, file: StudentFile) -> Series:
     )
 
 
-def page(found: Students) -> str:
-    """All of it as one self-contained page. Raises MissingExtraError without jinja2."""
-    drawn = plot(found)
-    return html.page("students.html", asked=asked(found.limits), plots=[drawn] if drawn else [], columns=COLUMNS,
-                     lines=lines(found), remarks=remarks(found))  # fmt: skip
+def of_run(run: RunFolder) -> Students | None:
+    """What a run knows of its student's budget; None where it had none."""
+    return read_document(run.students, Students) if run.students.is_file() else None
+
+
+def line(found: Students | None) -> str | None:
+    """Whether the student keeps to its budget, and how it was chosen; None without one, or before it was measured."""
+    if found is None or not found.measurements:
+        return None
+    kept = next((m for m in found.measurements if m.name == found.chosen and m.fits), None)
+    before = [m for m in found.measurements if not m.fits and m.name != found.chosen]
+    limits = asked(found.limits)
+    text = (
+        f"{kept.name} keeps to the budget ({limits}): {kept.why}."
+        if kept
+        else f"No student keeps to the budget ({limits})."
+    )
+    if len(found.finalists) > 1 and found.ranking:
+        text += (
+            f" Of {len(found.finalists)} finalists, tried in {sum(trial.seconds for trial in found.trials) / 60:.1f} min of "
+            f"training, {found.ranking[0]} was taken first: {found.reason}."
+        )
+    if before:
+        text += " Trained and refused: " + "; ".join(f"{m.name} ({m.why})" for m in before) + "."
+    return text
+
+
+def ships(run: RunFolder, found: Students | None) -> Path:
+    """The file that keeps to the run's budget; the fp32 one where there was none."""
+    return run.path / found.ships if found and found.ships else run.artifact("fp32")
+
+
+TRIAL_COLUMNS = ("finalist", "epochs", "validation", "NLL", "training")
+
+
+def trial_lines(found: Students) -> list[tuple[str, ...]]:
+    """The finalists' trials, the longest and best first."""
+    rows = sorted(found.trials, key=lambda trial: (-trial.epochs, -trial.top1, trial.nll))
+    return [(t.name, str(t.epochs), f"{t.top1:.4f}", f"{t.nll:.4f}", f"{t.seconds:.0f} s") for t in rows]
+
+
+def sections(found: Students | None) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Title, header and lines of the report's tables; none without a budget."""
+    if found is None:
+        return []
+    rows = [("Finalists", TRIAL_COLUMNS, trial_lines(found)), ("Candidates", COLUMNS, lines(found))]
+    return [row for row in rows if row[2]]

@@ -11,7 +11,7 @@ from compressor.benchmarking.rows import setting
 from compressor.evaluation.document import Gain
 from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
-from compressor.reporting import headline, pilot, robustness
+from compressor.reporting import headline, pilot, robustness, students
 from compressor.reporting.document import Model, Report
 from compressor.text import markdown
 
@@ -33,13 +33,15 @@ def render(report: Report) -> str:
     ]
     parts += [f"**{markdown(entry.text)}**" for entry in report.verdicts]
     remarks = (
-        headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report), pilot.line(report),
-                headline.time_line(report), robustness.shift_line(report),
+        headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
+        students.line(report.students), pilot.line(report), headline.time_line(report), robustness.shift_line(report),
     )  # fmt: skip
     parts += [markdown(line) for line in remarks if line]
     parts += [f"**{markdown(line)}**" for line in [robustness.slice_line(report)] if line]
     parts += [f"**Note.** {markdown(warning)}" for warning in report.warnings]
     parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
+    for title, columns, lines in students.sections(report.students):
+        parts += [f"## {title}", grid(columns, lines)]
     if report.pilot:
         parts += ["## Pilot", grid(*pilot.table(report.pilot))]
     if report.exports:
@@ -48,8 +50,8 @@ def render(report: Report) -> str:
         parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), markdown(ladder_verdict(report.int8))]
     if report.benchmark:
         parts += ["## Benchmark", grid(*benchmark_table(report.benchmark))]
-    if lines := accuracy_lines(report.benchmark_models or {}):
-        parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, lines)]
+    if found := accuracy_lines(report.benchmark_models or {}):
+        parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, found)]
     parts += ["## Worst classes", grid(*worst_classes(report))]
     if report.slices:
         parts += ["## By group", grid(*robustness.slice_table(report.slices))]

@@ -26,6 +26,7 @@ from compressor.recipe import Recipe
 from compressor.reporting import build, screen
 from compressor.reporting.document import Report
 from compressor.reporting.screen import Block, Shown
+from compressor.reporting.students import ships
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
@@ -135,8 +136,7 @@ def distill(
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise
     files = {p: run.artifact(p) for p in ("fp32", "fp16", "int8") if run.artifact(p).is_file()}
-    ships = run.path / kept if (kept := selecting.ships(run)) else run.artifact("fp32")
-    return DistillResult(run=run.path, student=ships, files=files, document=found)
+    return DistillResult(run=run.path, student=ships(run, found.students), files=files, document=found)
 
 
 def carry_out(

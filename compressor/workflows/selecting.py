@@ -317,12 +317,6 @@ def measured(name: str, run: RunFolder, limits: Limits) -> list[Measurement]:
     return told
 
 
-def ships(run: RunFolder) -> str | None:
-    """The file that keeps to the run's budget; None where there was none."""
-    note = run.read().student
-    return note.file if note else None
-
-
 def _told(note: Students, name: str, kept: Measurement | None) -> ChosenStudent:
     """For `run.json`."""
     return ChosenStudent(

@@ -19,6 +19,7 @@ from compressor.models.config import DeviceBudget
 from compressor.options import checked, listed, options, within
 from compressor.packages import require
 from compressor.progress import Progress
+from compressor.reporting import html
 from compressor.reporting import students as shown
 from compressor.reporting.screen import Block, Shown, Table
 from compressor.section import LARGEST_IMAGE
@@ -102,7 +103,7 @@ def students(
     names = listed(candidates) or screening.usual()
     found = screening.screen(names, task, limits_of(budget), progress)
     if output is not None:
-        write_text(Path(output), shown.page(found))
+        write_text(Path(output), html.students_page(found))
     refuse_the_impossible(found)
     return StudentsResult(document=found, output=None if output is None else Path(output))
 
