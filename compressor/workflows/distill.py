@@ -205,6 +205,7 @@ def _carry_out(
 def _for_budget(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> CompressorError | None:
     """Makes students until one keeps to the recipe's budget, or the one where there is none; what is wrong where none does."""
     while True:
+        selecting.tidied(planned, run)
         planned = _made(planned, run, device, progress)
         try:
             further = selecting.following(planned, run, progress)

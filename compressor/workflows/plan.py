@@ -80,6 +80,8 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     if recipe.evaluation.shift:
         damages_of(kind)  # said before hours of training, not after
     members = named_teachers(recipe.teacher.model, kind, progress)
+    if recipe.student.model == "auto":
+        raise UsageError("student 'auto' is chosen by `compress distill`, for a budget; name the student here")
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if isinstance(recipe.assistants, str) else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]

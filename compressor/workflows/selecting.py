@@ -32,8 +32,9 @@ from compressor.workflows.students import limits_of, refuse_others_than_images, 
 from compressor.workflows.trying import Trying
 
 AUTO = "auto"
-MOST = 6
-"""Finalists: those with the best priors of a longer frontier."""
+MOST, LEAST = 6, 3
+"""Finalists: those with the best priors of a longer frontier; a shorter one is filled up with what else fits, so that the prior,
+which is of another task, does not decide alone."""
 
 
 def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | None]:
@@ -59,9 +60,10 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     task = _task(dataset, own.stem)
     found = screening.screen(own.candidates or screening.usual(), task, limits_of(own.budget), progress)
     refuse_the_impossible(found)
-    names = [one.name for one in found.candidates if one.standing == "frontier"][:MOST]
-    fit = sum(one.standing in ("frontier", "fits") for one in found.candidates)
-    progress.say(f"{fit} of {len(found.candidates)} candidates keep to the budget; finalists: {', '.join(names)}")
+    fit = [one for one in found.candidates if one.standing in ("frontier", "fits")]
+    on = sum(one.standing == "frontier" for one in fit)
+    names = [one.name for one in fit[: min(MOST, max(LEAST, on))]]
+    progress.say(f"{len(fit)} of {len(found.candidates)} candidates keep to the budget; finalists: {', '.join(names)}")
     return _with(recipe, names[0], names), found.model_copy(update={"finalists": names})
 
 
@@ -120,7 +122,8 @@ def choose(planned: Plan, run: RunFolder, earlier: Sequence[Result], device: Acc
         return planned
     note = noted(run, planned)
     trying = _Finalists(planned=planned, run=run, earlier=earlier, device=device, progress=progress, note=note)
-    ranking, why, trials = [names[0]], "no other candidate is on the frontier", []
+    ranking, why = [names[0]], "no other candidate keeps to the budget"
+    trials: list[StudentTrial] = []
     if len(names) > 1:
         ranking, why, trials = trying.ranked(names)
     write_json(
@@ -160,7 +163,7 @@ class _Finalists:
             self.tries[name] = self._trying(name, replace(self.planned, dataset=dataset))
         stage = self.tries[names[0]].stage
         plan = rungs(len(names), stage.epochs, self.planned.recipe.student.search)
-        left, dropped = list(names), []
+        left, dropped = list(names), list[str]()
         for rung, epochs in enumerate(plan.epochs):
             if rung:
                 kept = sorted(left, key=lambda n: self.outcomes[n, plan.epochs[rung - 1]].score, reverse=True)
@@ -244,7 +247,7 @@ def rungs(count: int, epochs: int, share: float) -> Rungs:
 def following(planned: Plan, run: RunFolder, progress: Progress) -> Plan | None:
     """The plan with the next finalist, where the one that was trained is over the budget; None where it keeps to it.
 
-    `students.json` and `run.json` say what was measured. The stages of a refused student move to `refused/`.
+    `students.json` and `run.json` say what was measured.
 
     Raises:
         CompressorError: it is over, and there is no other: the nearest, and by how much.
@@ -271,24 +274,31 @@ def following(planned: Plan, run: RunFolder, progress: Progress) -> Plan | None:
         return None
     said = "; ".join(m.why for m in mine) or "no file of an allowed precision was made"
     if further is None:
-        return _refused(note)
+        raise _refused(note)
     progress.say(f"{name} is over the budget, measured again ({said}); next: {further}")
+    return settled(planned, _with(recipe, further, [], init=note.init), run)
+
+
+def _refused(note: Students) -> CompressorError:
+    nearest = min(note.measurements, key=lambda m: frontier.excess(m.file, note.limits), default=None)
+    what = f"the nearest is {nearest.name} ({nearest.why})" if nearest else "no file of an allowed precision was made"
+    return CompressorError(
+        f"no trained student keeps to the budget: {what}.\n"
+        "The run keeps the last one, with its report. Give the budget more room, or name other student.candidates."
+    )
+
+
+def tidied(planned: Plan, run: RunFolder) -> None:
+    """Moves the stages of students that gave way to another into `refused/`."""
+    if not planned.recipe.student.budget.limited or planned.recipe.student.finalists:
+        return
+    own = {run.stage(s.index, s.role, s.model, 0).parent.name for s in planned.stages}
     for folder in sorted((run.path / "stages").glob("*")):
-        if folder.name.split("-", 2)[1] in ("student", "baseline"):
+        if folder.name not in own and folder.name.split("-", 2)[1] in ("student", "baseline"):
             target = run.path / "refused" / folder.name
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             shutil.move(folder, target)
-    return settled(planned, _with(recipe, further, [], init=note.init), run)
-
-
-def _refused(note: Students) -> None:
-    nearest = min(note.measurements, key=lambda m: frontier.excess(m.file, note.limits), default=None)
-    what = f"the nearest is {nearest.name} ({nearest.why})" if nearest else "no file of an allowed precision was made"
-    raise CompressorError(
-        f"no trained student keeps to the budget: {what}.\n"
-        "The run keeps the last one, with its report. Give the budget more room, or name other student.candidates."
-    )
 
 
 def measured(name: str, run: RunFolder, limits: Limits) -> list[Measurement]:

@@ -11,7 +11,7 @@ import pytest
 
 from compressor.benchmarking.document import Benchmark, ModelFacts, Row
 from compressor.benchmarking.students import Candidate, Limits, StudentFile, Students
-from compressor.distillation import trials
+from compressor.distillation import fit, trials
 from compressor.distillation.trials import Outcome
 from compressor.evaluation.predictions import Predictions
 from compressor.recipe import load as load_recipe
@@ -152,7 +152,8 @@ def test_speed_that_was_screened_decides_between_equals(planted: list[tuple[str,
 
 
 def test_trials_learn_from_one_store_and_a_stopped_choice_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = trials.fit, []
+    real: Any = fit.fit
+    calls: list[int] = []
 
     def stopped(*args: Any, **more: Any) -> Any:
         calls.append(1)
@@ -163,9 +164,9 @@ def test_trials_learn_from_one_store_and_a_stopped_choice_is_the_same(monkeypatc
     whole = distill("whole", "--epochs", "8")
     assert whole.exit_code == 0, whole.output
     assert [row["kind"] for row in json.loads(compress("cache", "ls", "--json").stdout)] == ["targets"]
-    monkeypatch.setattr(trials, "fit", stopped)
+    monkeypatch.setattr("compressor.distillation.trials.fit", stopped)
     assert distill("part", "--epochs", "8").exit_code == 130
-    monkeypatch.setattr(trials, "fit", real)
+    monkeypatch.setattr("compressor.distillation.trials.fit", real)
     assert compress("distill", "--resume", "runs/part", "--quiet").exit_code == 0
 
     def figures(name: str) -> Any:
@@ -204,3 +205,9 @@ def test_what_cannot_be_chosen_is_said_before_anything_is_trained(given: list[st
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.output.split())
     assert not Path("runs").exists()
+
+
+def test_only_distill_chooses() -> None:
+    result = compress("tune", "--teacher", "mlp:64", "--data", "x.table.csv", "--student", "auto")
+    assert result.exit_code == 2, result.output
+    assert "name the student here" in result.output

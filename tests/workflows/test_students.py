@@ -65,8 +65,8 @@ def machine(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def students(**given: Any) -> Students:
-    given = {"candidates": NAMES, "classes": 10, "image_size": 64, "progress": compressor.Silent()} | given
-    return compressor.students(**given).document
+    usual: dict[str, Any] = {"candidates": NAMES, "classes": 10, "image_size": 64, "progress": compressor.Silent()}
+    return compressor.students(**usual | given).document
 
 
 def test_the_frontier_is_measured_closely_and_the_rest_at_a_glance(machine: Machine) -> None:
@@ -196,3 +196,24 @@ def test_files_are_really_made_and_timed(workdir: Path, monkeypatch: pytest.Monk
         assert all(f.processes == 5 and f.p50_interval_ms and f.p50_ms and (f.peak_rss_mb or 0) > 10 for f in one.files)
         assert one.params
         assert one.macs
+
+
+@pytest.mark.slow
+def test_a_student_is_chosen_trained_and_measured_again(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPRESS_CACHE", str(workdir / "cache"))
+    made = compressor.distill(
+        teacher="test_resnet", student="auto", max_latency="10s", max_size="1MB", data="digits", baseline=False,
+        settings={"student.candidates": ["mobilenetv3_small_050", "lcnet_050", "resnet18"], "seeds": 1, "teacher.epochs": 2,
+                  "stage.epochs": 2, "stage.batch_size": 32, "data.limit": 160, "export.int8.max_drop": 100,
+                  "benchmark.processes": 3, "benchmark.max_processes": 3, "benchmark.min_seconds": 0.2},
+        progress=compressor.Silent(),
+    )  # fmt: skip
+    found = made.document.students
+    assert found is not None
+    assert sorted(found.finalists) == ["lcnet_050", "mobilenetv3_small_050"]
+    assert {trial.name for trial in found.trials} == set(found.finalists)
+    assert found.chosen == found.ranking[0]
+    assert made.student.name == found.ships == "student.int8.onnx", "the float file is larger than a megabyte"
+    (int8,) = [m for m in found.measurements if m.fits]
+    assert int8.file.bytes == made.student.stat().st_size <= 1_000_000
+    assert "keeps to the budget" in (made.run / "report.md").read_text()
