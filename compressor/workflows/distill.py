@@ -123,15 +123,23 @@ def distill(
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)
+    spelt = command or spelled("distill", given, settings)
+    return _distilled(chosen, stopped, own, name=name, command=spelt, since=since, progress=progress)
+
+
+def _distilled(
+    chosen: Recipe, stopped: RunFolder | None, device: Accelerator, *, name: str | None, command: str, since: float,
+    progress: Progress,
+) -> DistillResult:  # fmt: skip
+    """A recipe's run, new or one that was `stopped`."""
     chosen, screened = selecting.prepared(chosen, progress)
-    planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
+    planned = divide(make_plan(chosen, progress), chosen, device, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
     if screened:
         write_json(run.students, screened)
     try:
-        spelt = command or spelled("distill", given, settings)
-        found = carry_out(planned, run, progress, device=own, command=spelt, since=since)
+        found = carry_out(planned, run, progress, device=device, command=command, since=since)
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise

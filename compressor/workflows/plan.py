@@ -253,11 +253,12 @@ def baseline_epochs(epochs: int, dataset: Dataset, taught: Dataset | None = None
 
 
 def run_name(planned: Plan) -> str:
-    """`teacher-student-data`."""
+    """`teacher-student-data`; a student that is still to be chosen is `auto`."""
     recipe = planned.recipe
     teacher = planned.stage("teacher")
     assert teacher is not None
-    return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
+    student = "auto" if recipe.student.finalists else recipe.student.model
+    return f"{teacher.model}-{student}-{planned.dataset.name}"
 
 
 def begin(
