@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compressor.benchmarking import frontier
 from compressor.benchmarking.students import Candidate, Limits, StudentFile, Students
-from compressor.files import read_document
+from compressor.files import inside, read_document
 from compressor.reporting import svg
 from compressor.reporting.plots import COLORS, Plot
 from compressor.reporting.svg import Series
@@ -146,7 +146,8 @@ def line(found: Students | None) -> str | None:
 
 def ships(run: RunFolder, found: Students | None) -> Path:
     """The file that keeps to the run's budget; the fp32 one where there was none."""
-    return run.path / found.ships if found and found.ships else run.artifact("fp32")
+    named = inside(run.path, found.ships) if found and found.ships else None  # a run may come from a stranger
+    return run.path / named.name if named and (run.path / named.name).is_file() else run.artifact("fp32")
 
 
 TRIAL_COLUMNS = ("finalist", "epochs", "validation", "NLL", "training")

@@ -102,7 +102,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
     seen_by, stored = None, 0
-    notes: list[str] = []
+    notes = selecting.notes(planned)
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for one in walk(planned, device.device):
             stage, first, own, data = one.stage, one.first, one.teacher, one.data

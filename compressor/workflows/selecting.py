@@ -22,6 +22,7 @@ from compressor.distillation.chain import Result
 from compressor.distillation.trials import Outcome
 from compressor.errors import CompressorError, UsageError
 from compressor.files import read_document, write_json
+from compressor.models.config import DeviceBudget
 from compressor.progress import Progress
 from compressor.recipe import Recipe, merge
 from compressor.runfolder import RunFolder
@@ -49,6 +50,11 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     recipe = _measuring(recipe)
     if own.finalists:
         return _with(recipe, own.finalists[0], own.finalists), None
+    if not own.budget.limited and own.budget != DeviceBudget():
+        raise UsageError(
+            "student.budget (--precision) says what a student with a limit may ship as: give --max-latency, --max-size or "
+            "--max-memory, too; what is exported without one is export.precisions"
+        )
     if own.model != AUTO:
         return recipe, None
     if not own.budget.limited:
@@ -65,6 +71,18 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     names = [one.name for one in fit[: min(MOST, max(LEAST, on))]]
     progress.say(f"{len(fit)} of {len(found.candidates)} candidates keep to the budget; finalists: {', '.join(names)}")
     return _with(recipe, names[0], names), found.model_copy(update={"finalists": names})
+
+
+def notes(planned: Plan) -> list[str]:
+    """What a plan has to say of a student that is still to be chosen."""
+    student, stage = planned.recipe.student, planned.stage("student")
+    if not student.finalists or stage is None:
+        return []
+    spent = rungs(len(student.finalists), stage.epochs, student.search).cost if len(student.finalists) > 1 else 0
+    return [
+        f"the student will be one of {', '.join(student.finalists)}: the plan is {student.finalists[0]}'s, and choosing takes "
+        f"{spent} epochs of theirs beside it"
+    ]
 
 
 def _task(dataset: Dataset, stem: str) -> screening.Task:

@@ -197,6 +197,7 @@ def test_rungs_keep_within_their_share_where_that_is_possible(count: int, epochs
             "--time can't divide what choosing a student takes",
         ),
         (["--student", "auto", "--max-size", "4MB"], "'x.table.csv' holds tables; name the student"),
+        (["--precision", "int8"], "what a student with a limit may ship as: give --max-latency"),
         (["--max-latency", "soon"], "student.budget.max_latency_ms = 'soon': write a number above 0 with its unit"),
     ],
 )
@@ -211,3 +212,10 @@ def test_only_distill_chooses() -> None:
     result = compress("tune", "--teacher", "mlp:64", "--data", "x.table.csv", "--student", "auto")
     assert result.exit_code == 2, result.output
     assert "name the student here" in result.output
+
+
+def test_a_dry_run_says_what_is_still_to_be_chosen() -> None:
+    result = distill("dry", "--dry-run", "--epochs", "16")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "the student will be one of mlp:24, mlp:8, mlp:4: the plan is mlp:24's, and choosing takes 7 epochs" in said
