@@ -47,6 +47,8 @@ TOGETHER = 6
 """Files whose processes take turns at a time: more would not fit into a small machine's memory."""
 FASTEST = 5.0
 """No int8 file here was ever so many times as fast as its float file: where that would not be enough, none is made."""
+LOOKS = 3
+"""Times that it is asked who may be on the frontier, each time by what is known then."""
 SHOWN = 3
 """Candidates that are looked at closely where nothing fits, so that the nearest can be named."""
 
@@ -121,7 +123,8 @@ def screen(names: Sequence[str], task: Task, limits: Limits, progress: Progress)
         todo = [name for name in names if _described(screening, name)]
         _look(screening, [(name, "fp32") for name in todo], QUICK, "fp32")
         _look(screening, [(name, "int8") for name in todo if _worth_integers(screening, name)], QUICK, "int8")
-        _look(screening, _close(screening), CLOSE, "closely")
+        for _ in range(LOOKS):  # who turns out to be over leaves room for whom it dominated
+            _look(screening, _close(screening), CLOSE, "closely")
         if not any(frontier.fitting(one, limits) for one in screening.found.values()):
             _look(screening, _nearest(screening), CLOSE, "the nearest, closely")
         known = [
