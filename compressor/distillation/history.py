@@ -32,4 +32,9 @@ class History:
     @property
     def best(self) -> dict[str, Any]:
         """The epoch that is right most often on validation, of equal ones the surest; the first of several."""
-        return min(self.records, key=lambda record: (-record["validation_top1"], record["validation_nll"]))
+        return min(self.records, key=rank)
+
+
+def rank(seen: dict[str, Any]) -> tuple[float, float]:
+    """What validation says of some weights; the smallest is the best."""
+    return -seen["validation_top1"], seen["validation_nll"]
