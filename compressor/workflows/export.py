@@ -41,7 +41,7 @@ from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import export_lm, exported
+from compressor.workflows import export_lm, exported, try_out
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
@@ -240,12 +240,14 @@ def export(
     allow_slower: bool | None = None,
     data: str | Path | None = None,
     progress: Progress | None = None,
+    web: str | Path | None = None,
 ) -> ExportResult:
     """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
 
     Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
         source: a run, a checkpoint folder, weights with their card, or a folder with GPT-2; None: the newest run.
         data: samples for the gate, for a checkpoint outside a run; texts, for a language model.
+        web: a folder for a page that runs the first of the files in a browser (`try_out`).
 
     Raises:
         UsageError: nothing there to export, or a checkpoint without data.
@@ -253,6 +255,8 @@ def export(
     """
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
     progress = progress or surroundings()
+    if web is not None:
+        try_out.ready(Path(web))
     given = options(precisions=listed(precision), opset=opset, batch=whole(batch), uint8_input=uint8_input)
     int8_given = options(max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower)
     given |= {"int8": int8_given} if int8_given else {}
@@ -285,6 +289,8 @@ def export(
             files |= {own: file} if entry.file else {}
         if run is not None and run.stages():
             build.write(run)
+    if web is not None and files:
+        progress.say(str(try_out.export_page(next(iter(files.values())), web, progress).blocks()[0]))
     return ExportResult(files=files, document=entries)
 
 

@@ -22,7 +22,7 @@ STATIC = Path(__file__).resolve().parents[2] / "compressor" / "web" / "static"
 RUN = """
 import fs from "node:fs";
 const [folder, list] = process.argv.slice(1);
-const { decodePng } = await import(folder + "/png.mjs"), { toPixels, normalise, halves } = await import(folder + "/pixels.mjs");
+const { decodePng } = await import(folder + "/png.mjs"), { toPixels, normalise } = await import(folder + "/pixels.mjs");
 for (const { image, how, out } of JSON.parse(fs.readFileSync(list, "utf8"))) {
   try {
     const found = await decodePng(new Uint8Array(fs.readFileSync(image)));
@@ -30,7 +30,6 @@ for (const { image, how, out } of JSON.parse(fs.readFileSync(list, "utf8"))) {
     fs.writeFileSync(out + ".rgb", found.data);
     fs.writeFileSync(out + ".pixels", pixels);
     fs.writeFileSync(out + ".floats", floats);
-    fs.writeFileSync(out + ".halves", halves(floats));
     console.log(found.width, found.height);
   } catch (error) {
     console.log(error.message);
@@ -144,9 +143,6 @@ def test_pixels_are_pillows(tmp_path: Path) -> None:
         )
         floats = normalize(expected[None], how)
         np.testing.assert_array_equal(np.fromfile(case["out"] + ".floats", np.float32).reshape(floats.shape), floats)
-        np.testing.assert_array_equal(
-            np.fromfile(case["out"] + ".halves", np.float16).reshape(floats.shape), floats.astype(np.float16)
-        )
 
 
 def test_damaged_and_endless_pngs_are_a_sentence(tmp_path: Path) -> None:

@@ -124,18 +124,3 @@ export function normalise(pixels, { size, mean, std }) {
   }
   return found;
 }
-
-/** float32 → the 16 bits of the nearest float16, halves to the even one. */
-export function halves(values) {
-  const found = new Uint16Array(values.length), one = new Float32Array(1), bits = new Uint32Array(one.buffer);
-  values.forEach((value, i) => {
-    one[0] = value;
-    const sign = (bits[0] >>> 16) & 0x8000, size = Math.abs(value);
-    if (size < 2 ** -14) found[i] = sign | even(size * 2 ** 24);
-    else {
-      const rest = bits[0] & 0x7fffffff, rounded = rest + 0xfff + ((rest >>> 13) & 1);
-      found[i] = sign | Math.min((rounded - (112 << 23)) >>> 13, 0x7c00);
-    }
-  });
-  return found;
-}
