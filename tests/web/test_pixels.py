@@ -123,7 +123,7 @@ def interlaced(image: Image.Image, path: Path) -> Path:
 
 def test_pixels_are_pillows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    cases = []
+    cases: list[dict[str, Any]] = []
     for number, path in enumerate(kinds(tmp_path, rng)):
         for interpolation in ("nearest", "bilinear", "bicubic"):
             size, share = int(rng.integers(1, 60)), float(rng.choice([1.0, 0.875, 0.95, rng.uniform(0.3, 1)]))

@@ -27,24 +27,26 @@ export function card(list, { name, image, texts, truth }) {
   }
   made.append(body);
   for (const text of texts ?? []) body.append(element("blockquote", {}, text));
-  const heading = element("h3", {}, "…"), teacher = element("p", { className: "teacher" });
-  body.append(heading);
+  const heading = element("h3", {}, "…"), right = element("p", {}), teacher = element("p", { className: "teacher" });
+  body.append(heading, right);
   if (name) body.append(element("p", { className: "muted small" }, name));
   list.prepend(made);
+  if (made.getBoundingClientRect().top > innerHeight - 80) made.scrollIntoView({ block: "center" }); // a phone shows the input alone
   while (list.children.length > KEPT) drop(list.lastElementChild);
 
   return {
     answer({ best, took, prepared, pixels, size }) {
       heading.replaceChildren(best[0].label, element("span", {}, percent(best[0].probability)));
-      body.append(bars(best), teacher, element("p", { className: "muted small" },
-        `${milliseconds(took)} to answer, ${milliseconds(prepared)} to prepare${truth === undefined ? "" : ` · it is: ${truth}`}`));
-      if (pixels) seen.append(sight(pixels, size));
+      if (truth !== undefined) right.append(verdict(best[0].label === truth, "right", `wrong: it is ${truth}`));
+      body.append(bars(best), teacher,
+        element("p", { className: "muted small" }, `${milliseconds(took)} to answer, ${milliseconds(prepared)} to prepare`));
+      if (pixels) seen.append(sight(pixels, size), element("span", {}, "what it sees"));
     },
     wait() { teacher.replaceChildren("Asking the teacher…"); },
     teacher(own, { best: [{ label, probability }], took }) {
       const same = label === own.best[0].label;
       teacher.replaceChildren(`Teacher: ${label}, ${percent(probability)}, ${milliseconds(took)} · `,
-        element("span", { className: same ? "agrees" : "differs" }, same ? "agrees" : "differs"));
+        verdict(same, "agrees", "differs"));
       return same;
     },
     teacherFails(reason) { teacher.replaceChildren(element("span", { className: "error" }, `The teacher can't answer: ${reason}`)); },
@@ -56,6 +58,8 @@ export function drop(made) {
   made.forget?.();
   made.remove();
 }
+
+const verdict = (good, yes, no) => element("span", { className: good ? "agrees" : "differs" }, good ? yes : no);
 
 function bars(best) {
   return element("ol", { className: "bars" }, ...best.map(({ label, probability }) => {
