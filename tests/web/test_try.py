@@ -200,7 +200,7 @@ def test_npm_is_asked_once_and_its_trouble_is_a_sentence(
         f'#!/bin/sh\nif [ "$6" = "" ]; then exit 1; fi\ncp "{archive}" "$6"\necho once >> "{tmp_path}/asked"\n'
     )
     npm.chmod(0o755)
-    monkeypatch.setattr(assets.shutil, "which", lambda name: str(npm))
+    monkeypatch.setattr("compressor.web.assets.shutil.which", lambda name: str(npm))
     assert set(assets.fetch(compressor.Silent())) == {*assets.WASM, *assets.WEBGPU}
     assets.fetch(compressor.Silent())
     assert (tmp_path / "asked").read_text() == "once\n"
@@ -208,7 +208,7 @@ def test_npm_is_asked_once_and_its_trouble_is_a_sentence(
     npm.write_text("#!/bin/sh\necho 'npm error network' >&2; exit 1\n")
     with pytest.raises(compressor.CompressorError, match="npm error network"):
         assets.fetch(compressor.Silent())
-    monkeypatch.setattr(assets.shutil, "which", lambda name: None)
+    monkeypatch.setattr("compressor.web.assets.shutil.which", lambda name: None)
     with pytest.raises(UsageError, match="npm, which fetches onnxruntime-web, is not installed"):
         assets.fetch(compressor.Silent())
 

@@ -65,7 +65,7 @@ function bars(best) {
   return element("ol", { className: "bars" }, ...best.map(({ label, probability }) => {
     const fill = element("i");
     fill.style.width = `${100 * probability}%`;
-    return element("li", {}, fill, element("span", {}, label), element("span", {}, percent(probability)));
+    return element("li", {}, fill, element("span", {}, label), element("data", { value: probability }, percent(probability)));
   }));
 }
 

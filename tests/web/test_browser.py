@@ -1,0 +1,142 @@
+"""The page in a real browser says what `predict` says, to nobody else, and shows well on a phone.
+
+Needs playwright, Chromium and onnxruntime-web in the person's own cache (`compress try --fetch`) or where `$ONNXRUNTIME_WEB`
+says; skipped where one of them is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import compressor
+from compressor.artifact import session
+from compressor.data.config import DataConfig
+from compressor.data.images.digits import read_digits
+from compressor.errors import CompressorError
+from compressor.web import assets, page, server
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A tab, and what was seen of it."""
+
+    tab: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def shown(self) -> list[tuple[str, float]]:
+        """The newest card's labels with their probabilities."""
+        bars = self.tab.locator("#answers > li").first.locator(".bars li")
+        found = bars.evaluate_all("items => items.map(i => [i.children[1].textContent, i.querySelector('data').value])")
+        return [(label, float(value)) for label, value in found]
+
+    def give(self, path: Path, cards: int) -> list[tuple[str, float]]:
+        """What it says of a file, which is to become so manieth card."""
+        self.tab.set_input_files("#file", str(path))
+        self.tab.locator(f"#answers > li:nth-last-child({cards}) .bars").wait_for(timeout=20_000)
+        return self.shown()
+
+
+@pytest.fixture(scope="module")
+def runtime() -> dict[str, Path]:
+    """The real onnxruntime-web."""
+    kept = Path.home() / ".cache" / "compressor" / "web" / f"{assets.PACKAGE}-{assets.VERSION}"
+    try:
+        return assets.find(Path(os.environ.get("ONNXRUNTIME_WEB", kept)))
+    except CompressorError as error:
+        pytest.skip(str(error).splitlines()[0])
+
+
+@pytest.fixture
+def browser(run: Path, runtime: dict[str, Path]) -> Iterator[Browser]:
+    """The page of a run, without its teacher, open on a wide screen."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    made = page.build("digits", session.load(run / "student.onnx"), runtime=runtime, report=run / "report.html")
+    with server.PageServer(made) as served, playwright.sync_playwright() as driver:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+        found = Browser(tab)
+        tab.on("console", lambda m: found.complaints.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: found.complaints.append(str(error)))
+        tab.on("request", lambda request: found.requests.append(request.url))
+        tab.goto(served.url)
+        tab.locator("body[data-ready=wasm]").wait_for(timeout=60_000)
+        yield found
+        assert not found.complaints
+        assert {url for url in found.requests if not url.removeprefix("blob:").startswith(served.url)} == set()
+        chromium.close()
+        served.shutdown()
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Twenty digits, and images of other shapes and kinds."""
+    folder.mkdir()
+    digits = read_digits(DataConfig(), compressor.Silent())
+    for number in range(20):
+        digits.read(number).save(folder / f"digit-{number:02d}.png")
+    rng = np.random.default_rng(0)
+    for number, (size, bands) in enumerate([((640, 200), 3), ((120, 700), 3), ((90, 90), 4), ((300, 310), 1)]):
+        small = rng.integers(0, 256, (7, 5, bands), np.uint8)
+        image = Image.fromarray(small[..., 0] if bands == 1 else small)
+        image.resize(size, Image.Resampling.BICUBIC).save(folder / f"other-{number}.png")
+    return sorted(folder.iterdir())
+
+
+def test_the_page_gives_predicts_labels_and_probabilities(browser: Browser, run: Path, tmp_path: Path) -> None:
+    files = pictures(tmp_path / "png")
+    expected = compressor.predict(run / "student.onnx", files, top=5, progress=compressor.Silent()).document
+    for number, (path, answer) in enumerate(zip(files, expected, strict=True), 1):
+        found = browser.give(path, number)
+        assert found[0][0] == answer["classes"][0]["class"], path.name
+        assert [p for _, p in found] == pytest.approx([c["probability"] for c in answer["classes"]], abs=1e-4), (
+            path.name
+        )
+        assert dict(found).keys() == {c["class"] for c in answer["classes"]}, path.name
+    same = 0
+    for number, path in enumerate(files[:20], len(files) + 1):
+        other = path.with_suffix(".jpg")
+        Image.open(path).resize((64, 64)).convert("RGB").save(other, quality=90)
+        said = compressor.predict(run / "student.onnx", other, progress=compressor.Silent()).document[0]["classes"][0]
+        same += browser.give(other, number)[0][0] == said["class"]
+    assert same >= 19
+
+
+def test_it_fits_a_phone_and_is_used_by_keyboard(browser: Browser, tmp_path: Path) -> None:
+    tab = browser.tab
+    browser.give(pictures(tmp_path / "png")[0], 1)
+    for width in (390, 1440):
+        tab.set_viewport_size({"width": width, "height": 844})
+        tab.screenshot(path=tmp_path / f"{width}.png", full_page=True)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.keyboard.press("Tab")
+    names = []
+    for _ in range(8):
+        names.append(tab.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        tab.keyboard.press("Tab")
+    assert {"file", "clear"} <= set(names)
+    assert tab.get_by_role("button", name="Clear").is_visible()
+    assert "digit-00.png: " in tab.get_by_role("status").inner_text()
+
+
+def test_a_file_that_is_no_image_is_said(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "note.png").write_text("no image")
+    browser.tab.set_input_files("#file", str(tmp_path / "note.png"))
+    browser.tab.locator("#answers .error").wait_for(timeout=20_000)
+    assert "this browser can't read it" in browser.tab.inner_text("#status")
