@@ -51,6 +51,7 @@ class WebPage(Document):
     """`page.json` of `compress try`: which models lie beside the page, and how they are fed."""
 
     schema_version: int = 1
+    """Of the document's form."""
     title: str
     """The run's name, or the file's."""
     student: WebModel

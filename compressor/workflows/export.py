@@ -269,14 +269,8 @@ def export(
     dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
-    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
-        raise UsageError(
-            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
-            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
-        )
-    folder = Path(output) if output else run.path if run else path.parent if path.is_file() else path
-    if folder.suffix == ".onnx" and len(config.precisions) > 1:
-        raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
+    _same_data(run, card, dataset, data)
+    folder = _target(output, run.path if run else path.parent if path.is_file() else path, len(config.precisions))
     entries, files = [], {}
     with run.held() if run else contextlib.nullcontext():
         for own in ordered(config.precisions):
@@ -292,6 +286,23 @@ def export(
     if web is not None and files:
         progress.say(str(try_out.export_page(next(iter(files.values())), web, progress).blocks()[0]))
     return ExportResult(files=files, document=entries)
+
+
+def _same_data(run: RunFolder | None, card: Card, dataset: Dataset, data: str | Path | None) -> None:
+    """Raises UsageError where a run would be exported with other data than its own."""
+    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
+        raise UsageError(
+            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
+            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
+        )
+
+
+def _target(output: str | Path | None, own: Path, count: int) -> Path:
+    """The file or the folder to export to. Raises UsageError for several files in one."""
+    folder = Path(output) if output else own
+    if folder.suffix == ".onnx" and count > 1:
+        raise UsageError(f"--output {folder} is one file and {count} precisions are asked for")
+    return folder
 
 
 def _source(named: str | Path | None) -> tuple[Path, RunFolder | None]:
