@@ -72,7 +72,7 @@ function describe() {
   const count = student.classes.length, things = student.modality === "text" ? "texts" : "images";
   find("#about").textContent = [
     student.name, student.precision, megabytes(student.bytes), `${count} labels`,
-    student.top1 === null ? null : `right on ${percent(student.top1)} of its test ${things}`,
+    student.top1 === null ? null : `right on ${(100 * student.top1).toFixed(1)} % of its test ${things}`,
   ].filter(Boolean).join(" · ");
   const calibrated = student.temperature === null ? "Its percentages are not calibrated."
     : `Its percentages are calibrated: of its answers at 80 %, about 80 % should be right on ${things} like those it learnt from.`;

@@ -2,8 +2,13 @@
 
 const KEPT = 60; // cards
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0995 ? 2 : 1)} %`;
-export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+/** Never 0 or 100 %: no softmax is that sure. */
+export function percent(share) {
+  if (share > 0.9999) return "> 99.99 %";
+  if (share < 0.0001) return "< 0.01 %";
+  return `${(100 * share).toFixed(share > 0.9995 || share < 0.0995 ? 2 : 1)} %`;
+}
+export const megabytes = (bytes) => (bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`);
 const milliseconds = (time) => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
 
 /** An element with attributes or properties, and what is in it: texts and elements. */
