@@ -36,6 +36,8 @@ class WebModel(Document):
     """The graph's inputs in their order: name and type, in onnxruntime's spelling."""
     batch: int | None = None
     """The batch that the graph is frozen to."""
+    length: int | None = None
+    """Of texts, the number of tokens that the graph is frozen to."""
 
 
 class WebExample(Document):

@@ -125,8 +125,14 @@ def _model(artifact: Artifact, file: str) -> WebModel:
         file=file, role=about.role, name=about.name, precision=about.precision, bytes=artifact.path.stat().st_size,
         classes=about.classes, modality=about.modality, preprocessing=preprocessing, output=about.output,
         temperature=about.temperature, top1=about.top1, inputs=[(e.name, e.type) for e in artifact.inputs],
-        batch=artifact.batch,
+        batch=artifact.batch, length=_length(artifact) if about.modality == "text" else None,
     )  # fmt: skip
+
+
+def _length(artifact: Artifact) -> int | None:
+    """The number of tokens that a graph of texts is frozen to."""
+    width = artifact.inputs[0].shape[1]
+    return width if isinstance(width, int) else None
 
 
 def check(folder: Path) -> None:

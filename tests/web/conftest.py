@@ -7,11 +7,43 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from compressor.web import assets
 from tests.artifact.test_hostile import GOOD, tiny
 from tests.conftest import paint
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "where", "is", "my", "card", "##s", "lost", "!"]
+
+
+def texts(path: Path, *, length: int | str = "length", **other: object) -> Path:
+    """A classifier of texts: the sum of a row of numbers for each token."""
+    tokenizer = {
+        "kind": "wordpiece", "vocabulary": "\n".join(WORDS), "lowercase": True, "unknown": "[UNK]", "pad": "[PAD]",
+        "first": "[CLS]", "last": "[SEP]", "special": {word: i for i, word in enumerate(WORDS[:4])},
+    } | other  # fmt: skip
+    about = {
+        "name": "words", "classes": ["lost", "found", "neither"], "modality": "text", "temperature": 2.0,
+        "preprocessing": {"tokenizer": tokenizer, "max_length": 12},
+    }  # fmt: skip
+    rows = np.random.default_rng(0).normal(size=(len(WORDS), 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["rows", "input_ids"], ["found"]),
+        helper.make_node("ReduceSum", ["found", "axis"], ["logits"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "words",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", length])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(rows, "rows"), numpy_helper.from_array(np.array([1]), "axis")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"compressor": json.dumps(about)})
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from compressor.data.config import DataConfig
 from compressor.data.images.digits import read_digits
 from compressor.errors import CompressorError
 from compressor.web import assets, page, server
+from tests.web.conftest import texts
 
 pytestmark = pytest.mark.slow
 
@@ -61,13 +63,12 @@ def runtime() -> dict[str, Path]:
         pytest.skip(str(error).splitlines()[0])
 
 
-@pytest.fixture
-def browser(run: Path, runtime: dict[str, Path]) -> Iterator[Browser]:
-    """The page of a run, without its teacher, open on a wide screen."""
+@contextmanager
+def opened(made: page.Page) -> Iterator[Browser]:
+    """A page in a browser, on a wide screen; at the end nobody complained, and nobody else was asked for anything."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    made = page.build("digits", session.load(run / "student.onnx"), runtime=runtime, report=run / "report.html")
     with server.PageServer(made) as served, playwright.sync_playwright() as driver:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -83,6 +84,14 @@ def browser(run: Path, runtime: dict[str, Path]) -> Iterator[Browser]:
         assert {url for url in found.requests if not url.removeprefix("blob:").startswith(served.url)} == set()
         chromium.close()
         served.shutdown()
+
+
+@pytest.fixture
+def browser(run: Path, runtime: dict[str, Path]) -> Iterator[Browser]:
+    """The page of a run, without its teacher."""
+    made = page.build("digits", session.load(run / "student.onnx"), runtime=runtime, report=run / "report.html")
+    with opened(made) as found:
+        yield found
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -140,3 +149,20 @@ def test_a_file_that_is_no_image_is_said(browser: Browser, tmp_path: Path) -> No
     browser.tab.set_input_files("#file", str(tmp_path / "note.png"))
     browser.tab.locator("#answers .error").wait_for(timeout=20_000)
     assert "this browser can't read it" in browser.tab.inner_text("#status")
+
+
+@pytest.mark.parametrize("length", ["length", 12])
+def test_texts_are_answered_as_predict_answers_them(
+    runtime: dict[str, Path], tmp_path: Path, length: int | str
+) -> None:
+    file = texts(tmp_path / "m.onnx", length=length)
+    asked = ["Where is my card?", "CARDS lost!", "where is my card " * 9, "¿dónde?"]
+    expected = compressor.predict(file, asked, top=5, progress=compressor.Silent()).document
+    with opened(page.build("texts", session.load(file), runtime=runtime)) as browser:
+        for number, (text, answer) in enumerate(zip(asked, expected, strict=True), 1):
+            browser.tab.fill("#one", text)
+            browser.tab.keyboard.press("Control+Enter")
+            browser.tab.locator(f"#answers > li:nth-last-child({number}) .bars").wait_for(timeout=20_000)
+            found = browser.shown()
+            assert [label for label, _ in found] == [c["class"] for c in answer["classes"]], text
+            assert [p for _, p in found] == pytest.approx([c["probability"] for c in answer["classes"]], abs=1e-4)

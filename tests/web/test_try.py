@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from compressor.errors import ArtifactError, MissingExtraError, UsageError
 from compressor.web import assets, page, server
 from tests.artifact.test_hostile import GOOD, tiny
 from tests.conftest import compress
+from tests.web.conftest import WORDS, texts
 
 STATIC = Path(page.__file__).parent / "static"
 
@@ -231,3 +233,32 @@ def test_a_teacher_of_other_classes_is_left_out(finished: Path, runtime: Path) -
     tiny(finished / "stages/00-teacher-big/seed0/model.onnx", about=GOOD | {"classes": ["c", "d"]})
     found = compressor.try_out(finished, write=finished.parent / "site", progress=compressor.Silent())
     assert found.document.teacher is None
+
+
+def test_a_classifier_of_texts_brings_its_tokenizer(runtime: Path, tmp_path: Path) -> None:
+    found = compressor.try_out(
+        texts(tmp_path / "m.onnx", length=12), write=tmp_path / "site", progress=compressor.Silent()
+    )
+    student = found.document.student
+    assert (student.modality, student.length, student.inputs) == ("text", 12, [("input_ids", "tensor(int64)")])
+    assert student.preprocessing["tokenizer"]["vocabulary"].split("\n") == WORDS
+    other = texts(tmp_path / "bytes.onnx", kind="bytelevel")
+    with pytest.raises(UsageError, match="the page reads WordPiece alone"):
+        compressor.try_out(other, write=tmp_path / "other", progress=compressor.Silent())
+
+
+@pytest.mark.slow
+def test_export_writes_the_page_of_what_it_exported(
+    run: Path, tmp_path: Path, torchscript: None, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, tmp_path / "mine")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "a.txt").write_text("mine")
+    refused = compress("export", tmp_path / "mine", "--web", tmp_path / "taken")
+    assert refused.exit_code == 2
+    assert "exporting" not in refused.output  # said before the work
+    done = compress("export", tmp_path / "mine", "--precision", "fp16", "--web", tmp_path / "site")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "site" / "student.onnx").read_bytes() == (tmp_path / "mine" / "student.fp16.onnx").read_bytes()
+    assert json.loads((tmp_path / "site" / "page.json").read_text())["teacher"]["role"] == "teacher"

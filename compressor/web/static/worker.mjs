@@ -68,11 +68,14 @@ async function load(name) {
   }
 
   const encode = model.modality === "text" ? encoder(preprocessing) : null;
+  const padding = encode ? Math.max(0, preprocessing.tokenizer.vocabulary.split("\n").indexOf(preprocessing.tokenizer.pad)) : 0;
   function fromTexts([one, two]) {
     const given = encode(one, preprocessing.pair ? (two ?? "") : undefined), feeds = {};
     for (const [input, type] of inputs) {
-      const wide = type === "tensor(int64)", numbers = wide ? BigInt64Array.from(given[input], BigInt) : Int32Array.from(given[input]);
-      feeds[input] = new ort.Tensor(wide ? "int64" : "int32", repeated(numbers), [count, given[input].length]);
+      const ids = [...given[input]], wide = type === "tensor(int64)";
+      while (ids.length < (model.length ?? 1)) ids.push(input === "input_ids" ? padding : 0); // a frozen length, or a text of nothing
+      const numbers = wide ? BigInt64Array.from(ids, BigInt) : Int32Array.from(ids);
+      feeds[input] = new ort.Tensor(wide ? "int64" : "int32", repeated(numbers), [count, ids.length]);
     }
     return { feeds };
   }
