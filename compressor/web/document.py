@@ -70,3 +70,5 @@ class WebPage(Document):
     """The version of onnxruntime-web beside the page."""
     webgpu: bool
     """Whether its files for WebGPU are there, too."""
+    offline: list[str] | None = None
+    """Files that a browser keeps for when there is no network; null for a page that is served on this machine."""

@@ -19,7 +19,18 @@ from compressor.web.document import WebExample, WebModel, WebPage
 
 STATIC = Path(__file__).parent / "static"
 
-OWN = ("index.html", "style.css", "page.mjs", "show.mjs", "worker.mjs", "pixels.mjs", "png.mjs", "text.mjs", "icon.svg")
+OWN = (
+    "index.html",
+    "style.css",
+    "page.mjs",
+    "show.mjs",
+    "worker.mjs",
+    "pixels.mjs",
+    "png.mjs",
+    "text.mjs",
+    "icon.svg",
+    "offline.js",
+)
 """The package's own files, in `static/`."""
 
 ABOUT = "page.json"
@@ -36,6 +47,9 @@ POLICY = {
     "form-action": "'none'",
 }
 """The page's Content-Security-Policy; `index.html` has it too, for servers that send none."""
+
+LARGE = ("teacher.onnx", "report.html", *assets.WEBGPU)
+"""Files that a page does without; a browser keeps those that it was asked for."""
 
 LARGEST_EXAMPLE = 5_000_000
 """Bytes."""
@@ -63,6 +77,7 @@ def build(
     teacher: Artifact | None = None,
     report: Path | None = None,
     examples: Sequence[tuple[Path, str]] = (),
+    offline: bool = False,
 ) -> Page:
     """The page for a student.
 
@@ -71,6 +86,7 @@ def build(
         runtime: the files of onnxruntime-web (`assets.find`).
         teacher: what is asked beside it; one of other classes or of another modality is left out.
         examples: images to try it with, and what they are.
+        offline: whether a browser is to keep it for when there is no network.
 
     Raises:
         UsageError: a model that the page can't feed.
@@ -96,6 +112,7 @@ def build(
         title=title, student=about, teacher=beside, report="report.html" if report else None, examples=shown,
         tall_first=int(PIL.__version__.partition(".")[0]) >= 13, runtime=assets.VERSION,
         webgpu=runtime.keys() >= assets.WEBGPU.keys(),
+        offline=[*(n for n in files if n not in LARGE), ABOUT] if offline else None,
     )  # fmt: skip
     files[ABOUT] = json.dumps(document.as_dict(), ensure_ascii=False).encode()
     return Page(document=document, files=files)
@@ -152,6 +169,6 @@ def write(page: Page, folder: Path) -> None:
                 temporary.write_bytes(source)
             else:
                 shutil.copyfile(source, temporary)
-    for left in ("teacher.onnx", "report.html", *assets.WEBGPU):
+    for left in (*LARGE, *(p.name for p in folder.glob("example-*"))):
         if left not in page.files:
             (folder / left).unlink(missing_ok=True)  # of a page that was here before

@@ -77,7 +77,7 @@ def try_out(
     progress = progress or surroundings()
     within("port", port, 0, 65_535)
     require("onnxruntime")
-    page = _page(model, assets, fetch, progress)
+    page = _page(model, assets, fetch, progress, offline=write is not None)
     if write is not None:
         return written(page, Path(write))
     with PageServer(page, port) as server:
@@ -105,10 +105,12 @@ def ready(folder: Path) -> None:
 
 def export_page(model: Path, folder: str | Path, progress: Progress) -> TryOutResult:
     """What `export --web` writes. Raises as `try_out`."""
-    return written(_page(model, None, False, progress), Path(folder))
+    return written(_page(model, None, False, progress, offline=True), Path(folder))
 
 
-def _page(model: str | Path | None, given: str | Path | None, fetch: bool, progress: Progress) -> Page:
+def _page(
+    model: str | Path | None, given: str | Path | None, fetch: bool, progress: Progress, *, offline: bool = False
+) -> Page:
     """The page for an exported file, with what its run has beside it."""
     path = runfolder.exported(model if model is not None else runfolder.newest().path)
     student = session.load(path)
@@ -118,11 +120,11 @@ def _page(model: str | Path | None, given: str | Path | None, fetch: bool, progr
     runtime = runtimes.fetch(progress) if fetch else runtimes.find(None if given is None else Path(given).expanduser())
     run = RunFolder(path.parent) if (path.parent / "run.json").is_file() else None
     if run is None:
-        return build(path.stem, student, runtime=runtime)
+        return build(path.stem, student, runtime=runtime, offline=offline)
     report = run.path / "report.html"
     return build(
         run.path.resolve().name, student, runtime=runtime, teacher=_teacher(run, student, progress),
-        report=report if report.is_file() else None, examples=_examples(run),
+        report=report if report.is_file() else None, examples=_examples(run), offline=offline,
     )  # fmt: skip
 
 

@@ -46,6 +46,31 @@ def texts(path: Path, *, length: int | str = "length", **other: object) -> Path:
     return path
 
 
+def pixels(path: Path) -> Path:
+    """A classifier as `--uint8-input --batch 2` makes them: pixels in, probabilities out, two at a time."""
+    about = {
+        "name": "pixels", "classes": ["red", "green", "blue"], "preprocessing": {"size": 8}, "temperature": 1.5,
+        "input": "uint8", "output": "probabilities",
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers", "axes"], ["means"], keepdims=0),
+        helper.make_node("Div", ["means", "range"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pixels",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [2, 8, 8, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [2, 3])],
+        [numpy_helper.from_array(np.array([1, 2]), "axes"), numpy_helper.from_array(np.array(64, np.float32), "range")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"compressor": json.dumps(about)})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """npm's archive, small; its digests are the pinned ones, and the cache is empty."""

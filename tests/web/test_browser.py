@@ -6,6 +6,8 @@ says; skipped where one of them is missing.
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import shutil
 import threading
@@ -25,7 +27,8 @@ from compressor.data.config import DataConfig
 from compressor.data.images.digits import read_digits
 from compressor.errors import CompressorError
 from compressor.web import assets, page, server
-from tests.web.conftest import texts
+from tests.conftest import paint
+from tests.web.conftest import pixels, texts
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +154,18 @@ def test_a_file_that_is_no_image_is_said(browser: Browser, tmp_path: Path) -> No
     assert "this browser can't read it" in browser.tab.inner_text("#status")
 
 
+def test_pixels_go_into_graphs_that_take_them_so_many_at_a_time(runtime: dict[str, Path], tmp_path: Path) -> None:
+    file = pixels(tmp_path / "m.onnx")
+    for label in range(3):
+        paint(tmp_path / "painted" / f"{label}.png", label, 0, size=50)
+    expected = compressor.predict(file, tmp_path / "painted", top=5, progress=compressor.Silent()).document
+    with opened(page.build("pixels", session.load(file), runtime=runtime)) as browser:
+        for label, answer in enumerate(expected):
+            found = browser.give(tmp_path / "painted" / f"{label}.png", label + 1)
+            assert [name for name, _ in found] == [c["class"] for c in answer["classes"]]
+            assert [p for _, p in found] == pytest.approx([c["probability"] for c in answer["classes"]], abs=1e-6)
+
+
 @pytest.mark.parametrize("length", ["length", 12])
 def test_texts_are_answered_as_predict_answers_them(
     runtime: dict[str, Path], tmp_path: Path, length: int | str
@@ -166,3 +181,37 @@ def test_texts_are_answered_as_predict_answers_them(
             found = browser.shown()
             assert [label for label, _ in found] == [c["class"] for c in answer["classes"]], text
             assert [p for _, p in found] == pytest.approx([c["probability"] for c in answer["classes"]], abs=1e-4)
+
+
+def test_a_written_page_works_without_a_network_and_gets_threads(runtime: dict[str, Path], tmp_path: Path) -> None:
+    """From a server that knows nothing of headers."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    page.write(
+        page.build("x", session.load(texts(tmp_path / "m.onnx")), runtime=runtime, offline=True), tmp_path / "site"
+    )
+    handler = functools.partial(Silent, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served, playwright.sync_playwright() as driver:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = chromium.new_page()
+        tab.goto(f"http://127.0.0.1:{served.server_port}/")
+        tab.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+        assert not tab.evaluate("crossOriginIsolated")
+        served.shutdown()
+        served.server_close()
+        tab.reload()
+        tab.locator("body[data-ready=wasm]").wait_for(timeout=60_000)
+        assert tab.evaluate("crossOriginIsolated")
+        tab.fill("#one", "where is my card")
+        tab.keyboard.press("Control+Enter")
+        tab.locator("#answers .bars").wait_for(timeout=20_000)
+        chromium.close()
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    """A server of files that says nothing."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""

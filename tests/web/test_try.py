@@ -54,6 +54,8 @@ def test_the_page_says_what_the_file_says(finished: Path, runtime: Path) -> None
     assert (student.inputs, student.batch, student.top1) == ([("image", "tensor(float)")], None, 0.5)
     assert found.document.teacher is not None
     assert found.document.teacher.name == "big"
+    assert found.document.offline is not None
+    assert not {"teacher.onnx", *assets.WEBGPU} & set(found.document.offline)
     assert [e.label for e in found.document.examples] == ["a", "a"]  # none from outside the run
     assert found.document.title == "run"
 
@@ -83,6 +85,7 @@ def test_a_folder_with_other_things_is_left_alone_and_an_old_page_replaced(finis
     compressor.try_out(alone, write=site, progress=compressor.Silent())
     assert not (site / "teacher.onnx").exists()
     assert not (site / "report.html").exists()
+    assert not list(site.glob("example-*"))
     assert json.loads((site / "page.json").read_text())["title"] == "alone"
 
 

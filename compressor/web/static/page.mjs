@@ -168,6 +168,7 @@ find("#clear").onclick = () => {
   status("Ready.");
 };
 begin("wasm");
+if (page.offline) navigator.serviceWorker?.register("offline.js").catch(() => {}); // where there is no https it goes without
 if (page.webgpu && await navigator.gpu?.requestAdapter().catch(() => null)) {
   find("#device").hidden = false;
   find("#device select").onchange = (event) => begin(event.target.value);
