@@ -21,13 +21,15 @@ export async function decodePng(bytes) {
   }).filter((pass) => pass.w && pass.h);
   const raw = await inflated(file.data, passes.reduce((sum, p) => sum + (p.stride + 1) * p.h, 0));
   const rgb = new Uint8Array(width * height * 3), put = painter(file), step = Math.max(1, (CHANNELS[colour] * depth) >> 3);
+  const plain = colour === 2 && depth === 8 && !file.clear && !file.interlaced; // most photographs and screenshots
   let at = 0;
   for (const pass of passes) {
     let above = new Uint8Array(pass.stride);
     for (let y = 0; y < pass.h; y++, at += pass.stride + 1) {
       const row = raw.subarray(at + 1, at + 1 + pass.stride);
       unfilter(raw[at], row, above, step);
-      for (let x = 0; x < pass.w; x++) put(row, x, rgb, ((pass.y + y * pass.dy) * width + pass.x + x * pass.dx) * 3);
+      if (plain) rgb.set(row, y * pass.stride);
+      else for (let x = 0; x < pass.w; x++) put(row, x, rgb, ((pass.y + y * pass.dy) * width + pass.x + x * pass.dx) * 3);
       above = row;
     }
   }
