@@ -58,7 +58,8 @@ function chunks(bytes) {
   return found;
 }
 
-function exifOrientation(body) {
+/** 1…8; 1 where it says nothing. */
+export function exifOrientation(body) {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength), little = body[0] === 0x49;
   try {
     const start = view.getUint32(4, little);

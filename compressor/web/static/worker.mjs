@@ -1,6 +1,6 @@
 // Where models run, so that the page never waits: an image or texts in, labels with probabilities out.
 import { normalise, toPixels } from "./pixels.mjs";
-import { decodePng, isPng, LARGEST, tooLarge } from "./png.mjs";
+import { decodePng, exifOrientation, isPng, LARGEST, tooLarge, upright } from "./png.mjs";
 import { encoder } from "./text.mjs";
 
 const SHOWN = 5; // labels
@@ -99,11 +99,27 @@ async function opened(image) {
     }
   }
   try {
-    return drawn(await createImageBitmap(image, { colorSpaceConversion: "none", imageOrientation: "from-image" }));
+    const orientation = webpOrientation(bytes), plain = orientation > 1 ? new Blob([bytes]) : image;
+    return upright(drawn(await createImageBitmap(plain, { colorSpaceConversion: "none", imageOrientation: "from-image" })), orientation);
   } catch (error) {
     if (/million/.test(error.message)) throw error;
     throw new Error("this browser can't read it as an image; PNG and JPEG always work");
   }
+}
+
+/** What the EXIF of a WebP says, which is then hidden from the browser: some heed it, some don't. Of JPEG all do. */
+function webpOrientation(bytes) {
+  const view = new DataView(bytes.buffer), name = (at) => String.fromCharCode(...bytes.subarray(at, at + 4));
+  if (name(0) !== "RIFF" || name(8) !== "WEBP") return 1;
+  for (let at = 12; at + 8 <= bytes.length; ) {
+    const size = view.getUint32(at + 4, true), start = at + 8;
+    if (name(at) === "EXIF") {
+      bytes[at] = 0x58; // XXIF: a chunk that nobody knows
+      return exifOrientation(bytes.subarray(start + (name(start) === "Exif" ? 6 : 0), start + size));
+    }
+    at = start + size + (size & 1);
+  }
+  return 1;
 }
 
 function drawn(bitmap) {
