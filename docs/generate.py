@@ -29,6 +29,7 @@ from compressor.recipe import Recipe
 from compressor.reporting.document import Report
 from compressor.runnote import RunNote
 from compressor.section import span
+from compressor.web.document import WebPage
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET, README = ROOT / "docs" / "recipes.md", ROOT / "README.md"
@@ -67,10 +68,11 @@ MODELS: dict[str, type[Document]] = {
     "report": Report,
     "generate": Continuation,
     "speculate": Speculation,
+    "try": WebPage,
 }
 """`<name>.json` in a run folder → what it holds; `exports.json` is a list of entries, `PRINTED` lies in no folder."""
 
-PRINTED = ("generate", "speculate")
+PRINTED = ("generate", "speculate", "try")
 """What `compress NAME --json` prints."""
 
 OVERVIEW = """# Documents

@@ -62,7 +62,7 @@ SIGNATURES = {
     "distill": f"{STREET} name resume progress command shift pilot strict_data time",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
-    "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
+    "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress web",
     "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
     "plan": f"{STREET} resume progress shift pilot strict_data time",
@@ -71,6 +71,7 @@ SIGNATURES = {
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
+    "try_out": "model write port open_page assets fetch progress",
     "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
 }
 """What is promised: a name may join at the end, none may go or move."""
@@ -85,6 +86,7 @@ POSITIONAL = {
     "remove_stores": 1,
     "report": 1,
     "speculate": 2,
+    "try_out": 1,
 }
 REQUIRED = {
     "generate": ["model", "prompt"],
@@ -126,9 +128,10 @@ def test_options_and_arguments_have_the_same_names() -> None:
         "predict",
         "report",
         "speculate",
+        "try_out",
         "tune",
     ):
-        options = {p.name for p in commands[name].params} - {
+        options = {p.name for p in commands["try" if name == "try_out" else name].params} - {
             "json_output",
             "quiet",
             "verbose",

@@ -19,6 +19,7 @@ from compressor.cli.models import models
 from compressor.cli.predict import predict
 from compressor.cli.report import report
 from compressor.cli.speculate import speculate
+from compressor.cli.try_out import try_out
 from compressor.cli.tune import tune
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 for command in (distill, export, benchmark, evaluate, predict, generate, speculate, tune, report):
     app.command(command.__name__)(command)
+app.command("try")(try_out)
 app.add_typer(cache, name="cache")
 app.command("models")(models)
 app.command("doctor")(doctor)

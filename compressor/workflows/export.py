@@ -41,7 +41,7 @@ from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import export_lm, exported
+from compressor.workflows import export_lm, exported, try_out
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
@@ -240,12 +240,14 @@ def export(
     allow_slower: bool | None = None,
     data: str | Path | None = None,
     progress: Progress | None = None,
+    web: str | Path | None = None,
 ) -> ExportResult:
     """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
 
     Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
         source: a run, a checkpoint folder, weights with their card, or a folder with GPT-2; None: the newest run.
         data: samples for the gate, for a checkpoint outside a run; texts, for a language model.
+        web: a folder for a page that runs the first of the files in a browser (`try_out`).
 
     Raises:
         UsageError: nothing there to export, or a checkpoint without data.
@@ -253,6 +255,8 @@ def export(
     """
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
     progress = progress or surroundings()
+    if web is not None:
+        try_out.ready(Path(web))
     given = options(precisions=listed(precision), opset=opset, batch=whole(batch), uint8_input=uint8_input)
     int8_given = options(max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower)
     given |= {"int8": int8_given} if int8_given else {}
@@ -265,14 +269,8 @@ def export(
     dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
-    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
-        raise UsageError(
-            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
-            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
-        )
-    folder = Path(output) if output else run.path if run else path.parent if path.is_file() else path
-    if folder.suffix == ".onnx" and len(config.precisions) > 1:
-        raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
+    _same_data(run, card, dataset, data)
+    folder = _target(output, run.path if run else path.parent if path.is_file() else path, len(config.precisions))
     entries, files = [], {}
     with run.held() if run else contextlib.nullcontext():
         for own in ordered(config.precisions):
@@ -285,7 +283,26 @@ def export(
             files |= {own: file} if entry.file else {}
         if run is not None and run.stages():
             build.write(run)
+    if web is not None and files:
+        progress.say(str(try_out.export_page(next(iter(files.values())), web, progress).blocks()[0]))
     return ExportResult(files=files, document=entries)
+
+
+def _same_data(run: RunFolder | None, card: Card, dataset: Dataset, data: str | Path | None) -> None:
+    """Raises UsageError where a run would be exported with other data than its own."""
+    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
+        raise UsageError(
+            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
+            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
+        )
+
+
+def _target(output: str | Path | None, own: Path, count: int) -> Path:
+    """The file or the folder to export to. Raises UsageError for several files in one."""
+    folder = Path(output) if output else own
+    if folder.suffix == ".onnx" and count > 1:
+        raise UsageError(f"--output {folder} is one file and {count} precisions are asked for")
+    return folder
 
 
 def _source(named: str | Path | None) -> tuple[Path, RunFolder | None]:
