@@ -167,3 +167,8 @@ class TextPreprocessing(Preprocessing):
     def lengths(self, things: Iterable[Any]) -> list[int]:
         """Tokens, framed and cut."""
         return [len(self._tokens(thing)[0]) for thing in things]
+
+    def used(self, inputs: Inputs) -> NDArray[np.int64]:
+        """Tokens, as `lengths` counts them."""
+        found: NDArray[np.int64] = inputs["attention_mask"].sum(axis=1, dtype=np.int64)
+        return found
