@@ -23,6 +23,7 @@ from compressor.quantization.config import Int8Config
 from compressor.quantization.correct import rank
 from compressor.quantization.cpus import TARGETS, detect, runs_here, sums_exactly
 from compressor.quantization.document import Int8, Rung
+from compressor.quantization.graph import WEIGHTED
 from compressor.quantization.quantize import candidates
 from compressor.quantization.temper import retemper
 
@@ -91,11 +92,16 @@ def _climbed(climbing: Climb) -> Rung | None:
 
 
 def _dynamic(climbing: Climb) -> None:
-    """Ranges measured in each batch as the file runs: quickly tried, and closer to fp32 than ranges fixed beforehand."""
+    """Ranges measured in each batch as the file runs: quickly tried, and closer to fp32 than ranges fixed beforehand.
+
+    The last product, the classifier, stays float: one vector per text goes into it whose channels differ too widely for
+    one scale (docs/log.md), and it is small.
+    """
     if not sums_exactly(climbing.types):
         climbing.progress.say(f"int8: no dynamic file for {climbing.types.target}: this CPU can't sum its integers")
         return
-    attempt(climbing, DYNAMIC, calibration=DYNAMIC, dynamic=True)
+    head = tuple(candidates(climbing.model, WEIGHTED)[-1:])
+    attempt(climbing, DYNAMIC, calibration=DYNAMIC, dynamic=True, float_nodes=head)
 
 
 def _calibrated(climbing: Climb) -> None:

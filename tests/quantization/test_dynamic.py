@@ -165,6 +165,7 @@ def test_texts_get_a_dynamic_file_first_without_a_calibration(
     assert [rung.name for rung in outcome.rungs] == ["dynamic"]
     assert "takes 0.70 of fp32's time" in outcome.reason
     assert lengths == ["data"], "timed as long as validation samples are"
+    assert len(outcome.chosen.float_nodes) == 1, "the classifier"
     about = outcome.document()
     assert (about.dynamic, about.calibration_images, about.activations) == (True, 0, "uint8")
     artifact = session.load(path)
