@@ -105,6 +105,10 @@ class Preprocessing(BaseModel, ABC):
         """(samples,): how much of each encoded sample is no padding; None where all are of one size."""
         return None
 
+    def extremes(self, inputs: Inputs) -> dict[str, Inputs]:
+        """In words → samples made of these, as short and as long as can be; nothing where all are of one size."""
+        return {}
+
 
 def parse(modality: str, value: Any) -> Any:
     """A document's `preprocessing` as the modality's own class; what is one already is passed on."""

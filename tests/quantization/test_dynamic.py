@@ -20,8 +20,6 @@ from compressor.evaluation.predictions import predict_artifact
 from compressor.evaluation.torch_predictor import predictor_of
 from compressor.exporting import export as exporting
 from compressor.exporting.config import ExportConfig
-from compressor.models.checkpoint import Card
-from compressor.models.text.family import BERT
 from compressor.progress import Silent
 from compressor.quantization import cpus, ladder, speed
 from compressor.quantization.config import Int8Config
@@ -49,18 +47,13 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ladder.Job:
     more = [f"w{i}" for i in range(WORDS - len(folders.TOKENS))]
     (folder / "vocab.txt").write_text("\n".join([*folders.TOKENS, *more]) + "\n")
     dataset = load_dataset(DataConfig(source=str(write_texts(home / "texts.csv"))))
-    name = BERT.resolve(str(folder), "teacher")
-    architecture, preprocessing = BERT.describe(name, classes=3, setup=dataset.setup, stem="keep")
-    model = helpers.loaded(folder, classes=3).model
-    card = Card(architecture=architecture, classes=dataset.classes, modality="text", preprocessing=preprocessing,
-                role="student", origin="scratch", dataset=dict(dataset.card()), params=1, macs=1)  # fmt: skip
-    inputs = dataset.some("validation", dataset.splits["validation"], preprocessing)
+    model, card, inputs = helpers.student(folder, dataset)
     path = home / "student.onnx"
     with pytest.MonkeyPatch.context() as patch:
         plain_exporter(patch)
         exporting.export(model, card, path, precision="fp32", config=ExportConfig(), inputs=inputs, recipe=None,
                          progress=Silent(), lengths=[5, 6, 13])  # fmt: skip
-    return ladder.Job(fp32=path, dataset=dataset, reference=predictor_of(model, preprocessing), inputs=inputs)
+    return ladder.Job(fp32=path, dataset=dataset, reference=predictor_of(model, card.preprocessing), inputs=inputs)
 
 
 def timing(ratios: dict[str, float], seen: list[Any] | None = None) -> Callable[..., Speed]:
