@@ -54,7 +54,11 @@ def at_all_lengths(inputs: Inputs) -> Inputs:
     ids = np.where(inputs["attention_mask"] > 0, inputs["input_ids"], 7)
     lengths = np.arange(3, LONGEST + 1)
     mask = (np.arange(LONGEST) < lengths[:, None]).astype(np.uint8)
-    return {"input_ids": np.resize(ids, mask.shape) * mask, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+    return {
+        "input_ids": np.resize(ids, mask.shape) * mask,
+        "attention_mask": mask,
+        "token_type_ids": np.zeros_like(mask),
+    }
 
 
 def difference(path: Path, made: Made, inputs: Inputs, batch: int = 3) -> float:

@@ -212,14 +212,14 @@ def test_export_passes_the_gate_and_int8_is_made(own: Path) -> None:
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every rung of the ladder loses five points."""
-    attempt = ladder._try
+    attempt = ladder.attempt
 
     def losing(climbing: Any, *args: Any, **kwargs: Any) -> Any:
         rung = attempt(climbing, *args, **kwargs).model_copy(update={"drop": 5.0, "within": False})
         climbing.rungs[-1] = rung
         return rung
 
-    monkeypatch.setattr(ladder, "_try", losing)
+    monkeypatch.setattr(ladder, "attempt", losing)
 
 
 @TWO

@@ -205,6 +205,23 @@ def test_a_dynamic_file_that_is_slow_makes_room_for_a_static_one_and_is_told_of(
     assert len(refused.rungs) == 2, "nothing lies between the products that could be left in float"
 
 
+def test_a_dynamic_file_for_another_cpu_is_opened_as_it_is_with_a_warning_where_sums_may_be_too_large(
+    job: ladder.Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = session.load(job.fp32).metadata
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append, raising=False)
+    monkeypatch.setattr(cpus, "detect", lambda: "x86")
+    for target, warned in (("x86", False), ("x86-vnni", True), ("arm", True)):
+        path = tmp_path / f"{target}.onnx"
+        onnx.save(onnx.load(job.fp32), path)
+        exporting.write_metadata(path, about.model_copy(update={"int8": {"target": target, "dynamic": True}}))
+        said.clear()
+        cpus.open_artifact(path, progress)
+        assert ["too large for this CPU's integers" in line for line in said] == [True] * warned
+
+
 def test_a_cpu_that_would_saturate_the_sums_is_not_asked_to_judge_them(
     job: ladder.Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
