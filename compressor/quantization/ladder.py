@@ -92,28 +92,30 @@ def _climbed(climbing: Climb) -> Rung | None:
 
 
 def _dynamic(climbing: Climb) -> None:
-    """Ranges measured in each batch as the file runs: quickly tried, and closer to fp32 than ranges fixed beforehand.
-
-    The last product, the classifier, stays float: one vector per text goes into it whose channels differ too widely for
-    one scale (docs/log.md), and it is small.
-    """
+    """Ranges measured in each batch as the file runs: quickly tried, and closer to fp32 than ranges fixed beforehand."""
     if not sums_exactly(climbing.types):
         climbing.progress.say(f"int8: no dynamic file for {climbing.types.target}: this CPU can't sum its integers")
         return
-    head = tuple(candidates(climbing.model, WEIGHTED)[-1:])
-    attempt(climbing, DYNAMIC, calibration=DYNAMIC, dynamic=True, float_nodes=head)
+    attempt(climbing, DYNAMIC, calibration=DYNAMIC, dynamic=True, float_nodes=_classifier(climbing))
+
+
+def _classifier(climbing: Climb) -> tuple[str, ...]:
+    """What of texts stays float: the last product is small, and one vector per text goes into it whose channels differ too
+    widely for one scale (docs/log.md)."""
+    return tuple(candidates(climbing.model, WEIGHTED)[-1:]) if climbing.tokens else ()
 
 
 def _calibrated(climbing: Climb) -> None:
     """Every calibration: the file's size is the same for all, so that the closest to fp32 can be taken."""
     for method in METHODS:
-        attempt(climbing, method, calibration=method)
+        attempt(climbing, method, calibration=method, float_nodes=_classifier(climbing))
 
 
 def _corrected(climbing: Climb) -> None:
     """Bias correction on the best calibration. It takes long, and does not always help: see docs/log.md."""
     best = _best_static(climbing)
-    attempt(climbing, f"{best.calibration} + bias correction", calibration=best.calibration, bias_correction=True)
+    attempt(climbing, f"{best.calibration} + bias correction", calibration=best.calibration, bias_correction=True,
+            float_nodes=best.float_nodes)  # fmt: skip
 
 
 def _best_static(climbing: Climb) -> Rung:
@@ -128,9 +130,10 @@ def _partly_float(climbing: Climb) -> None:
     best = _best_static(climbing)
     climbing.progress.say("int8: ranking the nodes by what their integers cost")
     ranges = climbing.calibration.ranges(best.calibration)
-    ranked = rank(climbing.model, ranges, climbing.types, candidates(climbing.model), climbing.samples)
+    rest = [name for name in candidates(climbing.model) if name not in best.float_nodes]
+    ranked = rank(climbing.model, ranges, climbing.types, rest, climbing.samples)
     for count in sorted({2**k for k in range(16) if 2**k <= most} | {most}):
-        kept = tuple(name for name, _ in ranked[:count])
+        kept = (*best.float_nodes, *(name for name, _ in ranked[:count]))
         rung = attempt(climbing, f"{best.name} + {count} in float", calibration=best.calibration,
                        bias_correction=best.bias_correction, float_nodes=kept)  # fmt: skip
         if rung.within or count >= len(ranked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,7 @@ def test_a_dynamic_file_that_is_slow_makes_room_for_a_static_one_and_is_told_of(
     assert kept.chosen is not None
     assert not kept.chosen.dynamic
     assert [rung.name for rung in kept.rungs] == ["dynamic", "min-max"]
+    assert [len(rung.float_nodes) for rung in kept.rungs] == [1, 1], "the classifier"
     assert "takes 0.80 of fp32's time" in kept.reason
     assert "dynamic takes 1.40 of fp32's time" in kept.reason
     assert {r.data_type for r in onnx.load(tmp_path / "int8.onnx").graph.initializer if len(r.raw_data) > 10_000} == {
@@ -229,3 +231,16 @@ def test_a_cpu_that_would_saturate_the_sums_is_not_asked_to_judge_them(
     monkeypatch.setattr(cpus, "detect", lambda: "x86")
     outcome = climb(job, tmp_path / "int8.onnx", target="x86-vnni", allow_slower=True, max_drop=100)
     assert [rung.name for rung in outcome.rungs] == ["min-max"]
+
+
+def test_what_static_steps_leave_in_float_comes_on_top_of_the_classifier(
+    job: ladder.Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "METHODS", ("min-max",))
+    outcome = climb(dataclasses.replace(job, top1=2.0), tmp_path / "int8.onnx")  # an accuracy that nothing reaches
+    assert [rung.name for rung in outcome.rungs] == [
+        "dynamic", "min-max", "min-max + bias correction", outcome.rungs[3].name,
+    ]  # fmt: skip
+    assert [len(rung.float_nodes) for rung in outcome.rungs] == [1, 1, 1, 2]
+    assert outcome.rungs[3].float_nodes[0] == outcome.rungs[0].float_nodes[0]
+    assert "no int8 file keeps within" in outcome.reason
