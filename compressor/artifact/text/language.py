@@ -101,6 +101,20 @@ class LanguageModel:
         """One that has read nothing."""
         return CachedReader(self)
 
+    def logits(self, ids: NDArray[np.int64]) -> Logits:
+        """(batch, n) tokens, each row a text from its beginning → (batch, n, vocabulary) logits of what follows each."""
+        empty = np.zeros((len(ids), self.heads, 0, self.width), dtype=np.float32)
+        feed = {entry.name: ids if entry.name == IDS else empty for entry in self.artifact.inputs}
+        return self.run(["logits"], feed)[0][:, :, : self.about.tokenizer.size]
+
+    def run(self, outputs: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """What the graph gives. Raises ArtifactError where it fails."""
+        try:
+            found: list[NDArray[np.float32]] = self.artifact.session.run(outputs, feed)
+        except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
+            raise ArtifactError(f"{self.artifact.path} fails when run: {first_line(error)}") from error
+        return found
+
 
 class CachedReader:
     """Reads tokens with the cache of keys and values of those before; one text at a time."""
@@ -120,14 +134,9 @@ class CachedReader:
         """See `Reader`. Logits of numbers that are no token of the vocabulary are left out."""
         assert 0 < len(ids) <= self.positions - len(self.seen)
         feed = dict(zip(self._inputs, self._cache, strict=True)) | {IDS: np.array([ids], dtype=np.int64)}
-        try:
-            logits, *cache = self._model.artifact.session.run(self._outputs, feed)
-        except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
-            raise ArtifactError(f"{self._model.artifact.path} fails when run: {first_line(error)}") from error
-        self._cache = cache
+        logits, *self._cache = self._model.run(self._outputs, feed)
         self.seen += ids
-        found: Logits = logits[0, :, : self._tokens]
-        return found
+        return logits[0, :, : self._tokens]
 
     def cut(self, length: int) -> None:
         """See `Reader`."""
