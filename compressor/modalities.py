@@ -30,6 +30,8 @@ class Modality:
     """Name → `Family` (`models/family.py`): models that are made, tapped and exported alike."""
     damages: str | None = None
     """Name → damage (`evaluation/shift.py`), for `evaluate --shift`; None where nobody has defined any."""
+    task: str | None = None
+    """What `data.task` calls it, where a source alone does not tell; None: the source tells."""
 
 
 MODALITIES: dict[str, Modality] = {
@@ -49,6 +51,12 @@ MODALITIES: dict[str, Modality] = {
         data="compressor.data.text.kind:TEXTS",
         families={"bert": "compressor.models.text.family:BERT"},
         damages="compressor.evaluation.text_damages:DAMAGES",
+    ),
+    "language": Modality(
+        preprocessing="compressor.artifact.text.window:WindowPreprocessing",
+        data="compressor.data.language.kind:LANGUAGE",
+        families={"gpt2": "compressor.models.text.gpt2_family:GPT2"},
+        task="lm",
     ),
 }
 """The first is what files, cards and recipes mean that name none: they were made when there was no other."""

@@ -158,8 +158,9 @@ def _from_teacher(architecture: Architecture, teacher: Known | None, *, role: st
         state = family(architecture.family).shrunk(teacher.model(), architecture)
     model = build(architecture)
     head = head_names(model)
-    load_matching(model, {name: tensor for name, tensor in state.items() if name not in head}, source="its teacher")
-    return Loaded(model=model, origin="teacher", head_fits=False)
+    kept = {name: tensor for name, tensor in state.items() if name not in head}
+    fits = load_matching(model, kept, source="its teacher")  # a model may have no head of its own
+    return Loaded(model=model, origin="teacher", head_fits=fits)
 
 
 def _from_file(architecture: Architecture, path: Path) -> Loaded:

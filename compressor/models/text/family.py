@@ -81,16 +81,8 @@ class BertFamily:
         assert isinstance(architecture, TextArchitecture)
         if not isinstance(teacher, Bert) or not architecture.kept or architecture.hidden != teacher.about.hidden:
             raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
-        places = {f"layers.{old}.": f"layers.{new}." for new, old in enumerate(architecture.kept)}
-        taken: StateDict = {}
-        for name, tensor in teacher.state_dict().items():
-            start = ".".join(name.split(".")[:2]) + "."
-            if name.startswith("layers."):
-                if start in places:
-                    taken[name.replace(start, places[start], 1)] = tensor
-            elif not name.startswith("classifier."):
-                taken[name] = tensor
-        return {name: tensor.detach().clone() for name, tensor in taken.items()}
+        taken = names.layers_of(teacher.state_dict(), architecture.kept)
+        return {name: tensor for name, tensor in taken.items() if not name.startswith("classifier.")}
 
     def rate(self) -> float:
         """DistilBERT's."""

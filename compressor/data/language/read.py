@@ -1,0 +1,112 @@
+"""From a corpus to a source: tokens found, streams made, windows cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact.text.tokenizer import Tokenizer
+from compressor.data.config import DataConfig
+from compressor.data.dataset import Source
+from compressor.data.language import tokens
+from compressor.data.language.corpus import Corpus, fingerprint, read_corpus
+from compressor.data.language.options import Options, checked
+from compressor.data.language.setup import LanguageSetup
+from compressor.data.splits import SPLITS
+from compressor.errors import DataError
+from compressor.progress import Progress
+
+ROOM = 100_000_000
+"""Bytes of the logits that are kept of validation, and of test."""
+STEP = 64_000_000
+"""Bytes of the logits of one forward."""
+TOKENS = 2048
+"""Of a step, where nobody says how many."""
+SEEN = 10_000_000
+"""Tokens that a model from scratch is trained on, where nobody says how many epochs; but no text `MOST` times."""
+MOST = 30
+
+
+def read_language(config: DataConfig, progress: Progress) -> Source:
+    """Windows of a corpus as a source, a row per token.
+
+    Raises:
+        DataError: options that are none, a corpus that can't be read (`read_corpus`), a tokenizer that can't be had, or a
+            split with fewer tokens than a window has.
+    """
+    options = checked(config.options)
+    progress.say(f"reading {Path(config.source).name}")
+    corpus = read_corpus(config, options)
+    tokenizer = _tokenizer(corpus, options, progress)
+    setup = LanguageSetup(
+        tokenizer=tokenizer, length=options.length, options=options,
+        streams={name: tokens.stream(corpus.texts[name], tokenizer) for name in SPLITS},
+        sizes={name: corpus.bytes(name) for name in SPLITS},
+    )  # fmt: skip
+    short = [f"{name} has {len(setup.stream(name))}" for name in SPLITS if not setup.windows(name)]
+    if short:
+        raise DataError(
+            f"'{config.source}' is too short for windows of {setup.length} tokens: {', '.join(short)}.\n"
+            "Give a longer text, or shorter windows: --set data.options.length=…"
+        )
+    return _source(corpus, setup, config)
+
+
+def _tokenizer(corpus: Corpus, options: Options, progress: Progress) -> Tokenizer:
+    if options.tokenizer is not None:
+        return tokens.given(Path(options.tokenizer).expanduser())
+    texts = corpus.texts["train"]
+    return tokens.trained(texts, fingerprint(texts), options.vocabulary, progress)
+
+
+def _source(corpus: Corpus, setup: LanguageSetup, config: DataConfig) -> Source:
+    length, size = setup.length, setup.tokenizer.size
+    row = length * size * 4
+    held, notes = {}, list(corpus.notes)
+    for name in ("validation", "test"):
+        chosen = spread(setup.samples(name), max(1, ROOM // row))
+        held[name] = chosen
+        if len(chosen) < setup.windows(name):
+            notes.append(
+                f"{name}: {len(chosen)} of {setup.windows(name):,} windows, evenly spread, are kept as predictions"
+            )
+    trained = min(setup.windows("train"), config.limit or setup.windows("train"))
+    epochs = max(1, min(MOST, round(SEEN / (trained * length))))
+    known = sum(len(setup.stream(name)) for name in SPLITS)
+    notes.insert(0, f"{known:,} tokens of {size:,} kinds in windows of {length}")
+    step = max(1, STEP // row)
+    return Source(
+        name=corpus.name,
+        classes=setup.tokenizer.vocabulary.split("\n"),
+        ids=[f"{name}/{number:07d}" for name in SPLITS for number in range(setup.windows(name))],
+        labels=np.concatenate([_labels(setup, name) for name in SPLITS]),
+        read=lambda sample: setup.window(sample)[:-1],
+        content=corpus.content,
+        borders=corpus.borders,
+        cut=f"{setup.tokenizer.digest} {length}",
+        modality="language",
+        setup=setup,
+        fixed={"train": setup.samples("train"), **held},
+        notes=notes,
+        epochs=epochs,
+        trained_epochs=max(1, epochs // 3),
+        unused=corpus.unused,
+        tokens=True,
+        batch_size=max(4, min(64, TOKENS // length)),
+        micro_batch=step if step < 64 else None,
+    )
+
+
+def _labels(setup: LanguageSetup, split: str) -> NDArray[np.int64]:
+    """(windows, length): the token behind each token."""
+    count = setup.windows(split)
+    return setup.stream(split)[1 : count * setup.length + 1].reshape(count, setup.length).astype(np.int64)
+
+
+def spread(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many, from first to last at equal distances."""
+    if len(indices) <= most:
+        return indices
+    return indices[np.unique(np.linspace(0, len(indices) - 1, most).round().astype(np.int64))]

@@ -1,0 +1,63 @@
+"""What a stage's defaults mean where classes are tokens: thousands of them, and many rows a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from compressor.data.dataset import Dataset
+from compressor.distillation.config import StageConfig
+from compressor.errors import UsageError
+from compressor.objectives.config import CeConfig, KdConfig, ObjectiveConfig
+from compressor.progress import Progress
+
+CE, KD = CeConfig(weight=0.5), KdConfig(weight=0.5, temperature=2.0)
+"""What stands in the place of the default's; as DistilBERT's (Sanh et al. 2019) soft targets at T = 2, in equal shares."""
+COMPARED = 512
+"""Rows whose distances and angles to each other are still compared: the angles' number is the third power."""
+
+
+def suited(stage: StageConfig, dataset: Dataset, progress: Progress) -> StageConfig:
+    """The stage with what was left at its default settled for tokens: objective, batches, views. Others stay as they are.
+
+    Terms of the default objective that read all classes of all rows (`dist`) or the embedding (`hint`) are left out
+    where nobody changed them.
+    """
+    if not dataset.tokens:
+        return stage
+    default, targets = StageConfig(), stage.targets
+    own: dict[str, Any] = {}
+    if dataset.batch_size is not None and stage.batch_size == default.batch_size:
+        own["batch_size"] = dataset.batch_size
+    if dataset.micro_batch is not None:
+        batch = own.get("batch_size", stage.batch_size)
+        if stage.micro_batch is None and dataset.micro_batch < batch:
+            own["micro_batch"] = dataset.micro_batch
+        if targets.batch_size == default.targets.batch_size and dataset.micro_batch < targets.batch_size:
+            targets = targets.model_copy(update={"batch_size": dataset.micro_batch})
+    if dataset.views is not None and targets.views == "all":
+        targets = targets.model_copy(update={"views": dataset.views})
+    objective = _objective(stage.objective, default.objective)
+    if objective != stage.objective:
+        progress.say("objective: 0.5 ce + 0.5 kd at T = 2 where nothing else was given; classes are tokens")
+    return stage.model_copy(update=own | {"targets": targets, "objective": objective})
+
+
+def _objective(given: ObjectiveConfig, default: ObjectiveConfig) -> ObjectiveConfig:
+    if given.dist != default.dist or given.hint != default.hint:
+        return given  # somebody's own
+    return given.model_copy(update={
+        "dist": None, "hint": None,
+        "ce": CE if given.ce == default.ce else given.ce, "kd": KD if given.kd == default.kd else given.kd,
+    })  # fmt: skip
+
+
+def check(stages: Iterable[tuple[str, StageConfig]], dataset: Dataset) -> None:
+    """Raises UsageError where a stage, (its role, what it is), compares all rows of a batch that has too many."""
+    for role, config in stages:
+        rkd, rows = config.objective.rkd, dataset.rows * (config.micro_batch or config.batch_size)
+        if dataset.tokens and rkd is not None and rkd.weight > 0 and rows > COMPARED:
+            raise UsageError(
+                f"rkd compares all rows of a batch with each other, and the {role}'s has {rows:,} tokens: {COMPARED} are the "
+                "most.\nTake kd, cosine or hint, or fewer and shorter windows (stage.batch_size, data.options.length)."
+            )
