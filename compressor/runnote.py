@@ -140,6 +140,8 @@ class Choice(Document):
     """Of the student's calibrated probabilities, nats; decides between equal accuracies."""
     baseline_nll: float | None = None
     """Of the baseline's, likewise."""
+    by: Literal["top1", "nll"] = "top1"
+    """What decided: how often each is right, or the NLL of a token, where that is what a model is for."""
 
 
 class LanguageFigures(Document):

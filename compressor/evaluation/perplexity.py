@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.artifact.text.tokenizer import Tokenizer
 from compressor.errors import UsageError
 from compressor.evaluation.quantiles import student_t
 from compressor.progress import Progress, Silent
@@ -21,6 +22,8 @@ BLOCKS = 64
 """Stretches of a text, at most."""
 SHORTEST = 32
 """Tokens of a stretch, at least: neighbours depend on each other, far ones hardly."""
+MOST = 1_000_000
+"""Tokens of a text that are looked at, from its beginning."""
 ROOM = 64_000_000
 """Bytes of the logits that are asked for at once."""
 
@@ -66,6 +69,28 @@ def perplexity(
                 scored[place] = surprise(own[-one.scored :], text[place.start + 1 : place.stop + 1])
             bar.advance(sum(one.scored for one in batch))
     return _figures(scored, size, length, stride)
+
+
+def of_text(
+    read: Read,
+    tokenizer: Tokenizer,
+    tokens: NDArray[np.integer],
+    size: int,
+    *,
+    length: int,
+    stride: int | None = None,
+    progress: Progress | None = None,
+) -> LanguageFigures:
+    """`perplexity` of a text of `size` bytes with bits per byte, of its first `MOST` tokens where it is longer.
+
+    Raises:
+        UsageError: see `perplexity`.
+    """
+    unscored = len(tokenizer.spelled(tokens[:1].tolist()))
+    if len(tokens) > MOST:
+        tokens = tokens[:MOST]
+        size = len(tokenizer.spelled(tokens.tolist()))
+    return perplexity(read, tokens, length=length, stride=stride, size=max(1, size - unscored), progress=progress)
 
 
 def surprise(logits: NDArray[np.floating], tokens: NDArray[np.int64]) -> NDArray[np.float64]:

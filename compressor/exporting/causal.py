@@ -62,6 +62,7 @@ def export_causal(
     texts: Sequence[str] = (),
     recipe: str | None = None,
     dataset: dict[str, str | int | float | None] | None = None,
+    window: int | None = None,
     progress: Progress,
 ) -> Exported:
     """Writes `path`, checked; a file that fails leaves nothing behind.
@@ -70,6 +71,7 @@ def export_causal(
         model: moved to the CPU, in eval mode afterwards.
         tokenizer: byte-level BPE; travels in the file.
         texts: what the gate reads; none: `TEXTS`.
+        window: tokens of the windows that it was trained on.
 
     Raises:
         ParityError: the file does not reproduce the model.
@@ -82,7 +84,7 @@ def export_causal(
         raise UsageError(f"{model.about.name} has {4 * params / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB")
     described = LanguageMetadata(
         task="lm", name=model.about.name, role=role, tokenizer=tokenizer, params=params, recipe=recipe,
-        dataset=dataset, generation=Generation(end=tokenizer.end_id, positions=model.about.positions),
+        dataset=dataset, generation=Generation(end=tokenizer.end_id, positions=model.about.positions, window=window),
     )  # fmt: skip
     problems: list[str] = []
     with replacing(path) as unfinished:

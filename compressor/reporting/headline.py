@@ -160,6 +160,8 @@ def choice_line(choice: Choice | None) -> str | None:
     """One sentence where the teacher lost on validation: what ships, and both figures; else None."""
     if choice is None:
         return None
+    if choice.by == "nll":
+        return _told_choice(choice)
     taught, alone = choice.student_top1, choice.baseline_top1
     figures = f"on validation it is right on {100 * alone:.2f} %, the taught one on {100 * taught:.2f} %"
     if taught == alone and choice.student_nll is not None and choice.baseline_nll is not None:
@@ -172,6 +174,19 @@ def choice_line(choice: Choice | None) -> str | None:
             f"The taught student ships because the recipe asks for it (ship: student), not the one without: {figures}."
         )
     return None
+
+
+def _told_choice(choice: Choice) -> str | None:
+    """The same of language models."""
+    taught, alone = choice.student_nll, choice.baseline_nll
+    if taught is None or alone is None or (choice.role == "student" and taught <= alone):
+        return None
+    mean = f" (mean of {choice.seeds} seeds)" if choice.seeds > 1 else ""
+    figures = f"its validation NLL is {{}} nats a token, the other's {{}}{mean}."
+    if choice.role == "baseline":
+        return f"What ships is the student without a teacher: {figures.format(f'{alone:.4f}', f'{taught:.4f}')}"
+    asked = "The taught student ships because the recipe asks for it (ship: student)"
+    return f"{asked}: {figures.format(f'{taught:.4f}', f'{alone:.4f}')}"
 
 
 def lasted(seconds: float) -> str:

@@ -30,7 +30,7 @@ from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
 from compressor.workflows import exported
-from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
@@ -184,6 +184,7 @@ def _carry_out(
                 measured = document(
                     files, recipe.benchmark, progress,
                     seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                    foretold=foretold(run),
                 )  # fmt: skip
                 write_json(run.benchmark, finite(measured) | {"made_from": origin})
         if recipe.evaluation.shift:

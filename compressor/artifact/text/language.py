@@ -37,6 +37,8 @@ class Generation(BaseModel):
     """The token that ends a text; None: only the length ends it."""
     positions: int = Field(ge=1, le=1_000_000)
     """Tokens of the longest text, the prompt among them."""
+    window: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Tokens of the windows that it was trained on; None where nobody says."""
 
 
 class LanguageMetadata(BaseModel):
@@ -155,7 +157,12 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None)
         ArtifactError: no such file, damaged, or one that holds no language model.
         ProviderError: the provider isn't there or took no node.
     """
-    artifact = session.load(path, provider=provider, threads=threads)
+    return of(session.load(path, provider=provider, threads=threads))
+
+
+def of(artifact: Artifact) -> LanguageModel:
+    """A loaded file as a language model. Raises ArtifactError where it holds none."""
+    path = artifact.path
     about = parse(artifact.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(path))
     shapes = {entry.name: entry.shape for entry in artifact.inputs}
     layers = (len(shapes) - 1) // 2
