@@ -13,8 +13,9 @@ from compressor.section import Section
 class Options(Section):
     """How a corpus becomes windows of tokens."""
 
-    length: int = Field(default=128, ge=2, le=65_536)
-    """Tokens of a window, each of which is a row; at most as many as the models can read."""
+    length: int | None = Field(default=None, ge=2, le=65_536)
+    """Tokens of a window, each of which is a row; null: as many as a teacher trained here was shown, else 128, or what a
+    teacher can read, if that is less."""
     tokenizer: str | None = None
     """Folder with a tokenizer, or a run or checkpoint that has one; null: the teacher's own, or one trained on the corpus."""
     vocabulary: int = Field(default=4096, ge=257, le=1_000_000)

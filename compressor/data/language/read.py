@@ -41,7 +41,7 @@ def read_language(config: DataConfig, progress: Progress) -> Source:
     corpus = read_corpus(config, options)
     tokenizer = _tokenizer(corpus, options, progress)
     setup = LanguageSetup(
-        tokenizer=tokenizer, length=options.length, options=options,
+        tokenizer=tokenizer, length=options.length or tokens.LENGTH, options=options,
         streams={name: tokens.stream(corpus.texts[name], tokenizer) for name in SPLITS},
         sizes={name: corpus.bytes(name) for name in SPLITS},
     )  # fmt: skip

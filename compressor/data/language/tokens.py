@@ -21,6 +21,8 @@ from compressor.progress import Progress
 
 CARDS = ("model.json", "student.json")
 """What a checkpoint's folder, and a run, say of their model."""
+LENGTH = 128
+"""Tokens of a window where nothing says it."""
 TRAINED = 1
 """Counted up when a tokenizer would be trained otherwise."""
 
@@ -48,6 +50,23 @@ def given(place: Path) -> Tokenizer:
         raise DataError(f"data.options.tokenizer: {card} is of a model without a tokenizer") from error
     except ArtifactError as error:
         raise DataError(f"data.options.tokenizer: {error}") from error
+
+
+def length_for(place: Path) -> int:
+    """Tokens of a window for a model at `place`: those that it was shown here, else `LENGTH` or what it can read."""
+    card = _card(place)
+    try:
+        if card is not None:
+            return int(read_json(card)["preprocessing"]["length"])
+        return min(LENGTH, int(read_json(place / "config.json").get("n_positions", LENGTH)))
+    except (
+        CompressorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # it is refused where it is read as a model
+        return LENGTH
 
 
 def _card(path: Path) -> Path | None:
