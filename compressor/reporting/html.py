@@ -34,7 +34,10 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         verdicts=report.verdicts,
         plots=plots.plots(report),
         examples=examples or [],
-        continued=(language.CONTINUED, report.continuations),
+        continued=[
+            (language.shown(one.prompt), [(by, language.shown(text)) for by, text in one.texts.items()])
+            for one in report.continuations
+        ],
         sections=[
             ("Models", *language.models_table(report)),
             *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),

@@ -234,11 +234,16 @@ def what(report: Report) -> str:
 CONTINUED = "Each writes the prompt on, a stretch of the test text, with the most probable token each time."
 
 
+def shown(text: str) -> str:
+    """On one line."""
+    return text.replace("\r\n", "\n").replace("\n", " ⏎ ")
+
+
 def continued(found: Sequence[Continued]) -> str:
     """Texts written on, as Markdown."""
     parts = [CONTINUED]
     for one in found:
-        lines = [f"**{markdown(one.prompt)}** …"]
-        lines += [f"- {role}: {markdown(text)}" for role, text in one.texts.items()]
+        lines = [f"**{markdown(shown(one.prompt))}** …"]
+        lines += [f"- {role}: {markdown(shown(text))}" for role, text in one.texts.items()]
         parts.append("\n".join([lines[0], "", *lines[1:]]))
     return "\n\n".join(parts)

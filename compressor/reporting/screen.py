@@ -13,7 +13,7 @@ from compressor.artifact.text.document import Continuation
 from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.regression import Findings
 from compressor.distillation.document import Estimate, Tuning
-from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
+from compressor.evaluation.document import Evaluation, LanguageEvaluation, ShiftFigures, ShiftRow
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
@@ -232,6 +232,18 @@ def evaluation(found: Evaluation) -> list[Block]:
     if mean := found.shift_mean:
         blocks.append("mean over damages: " + ", ".join(f"{role} {top1:.3f}" for role, top1 in mean.top1.items()))
     return blocks
+
+
+def perplexity(found: LanguageEvaluation) -> list[Block]:
+    """What `compress evaluate` found of a language model."""
+    own = found.language
+    return [
+        f"{'perplexity':18} {tables.number(own.perplexity, '.4f')}",
+        f"{'bits per byte':18} {tables.number(own.bits_per_byte, '.4f')}",
+        f"{'nll':18} {tables.number(own.nll, '.4f', ' nats a token')}",
+        f"on {own.tokens:,} tokens, {own.bytes or 0:,} bytes ({found.split} of {found.data}), read in windows of {own.length} "
+        f"tokens that go on by {own.stride}",
+    ]
 
 
 def probabilities_are(temperature: float | None, of: str | None) -> str:
