@@ -90,10 +90,10 @@ def evaluate(
     data = None if data is None else str(data)
     if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
-    if own := evaluate_lm.writer(path, provider):
+    if writer := evaluate_lm.writer(path, provider):
         if shift:
             raise UsageError("--shift damages things that have a class; a language model's text has none")
-        told = evaluate_lm.evaluate_writer(own, str(model), recipe_data(path), data, split, progress)
+        told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
         return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
     dataset, split = data_for(path, subject.trained_on, data, split, progress)

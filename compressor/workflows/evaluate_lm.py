@@ -104,7 +104,10 @@ def evaluate_writer(
 
 
 def texts_of(corpus: Corpus, split: str) -> list[str]:
-    """A split's texts; of `all` those of one file together again."""
+    """A split's texts; of `all` one that was parted in one piece again."""
     if split != "all":
         return corpus.texts[split]
-    return [text for name in ("train", "validation", "test") for text in corpus.texts[name]]
+    parts = [corpus.texts[name] for name in SPLITS]
+    if all(len(part) == 1 for part in parts):
+        return ["".join(part[0] for part in parts)]
+    return [text for part in parts for text in part]
