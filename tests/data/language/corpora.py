@@ -6,7 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = "the cat sees a small dog and then some birds fly over their old house while it rains".split()
+WORDS = [
+    "the",
+    "cat",
+    "sees",
+    "a",
+    "small",
+    "dog",
+    "and",
+    "then",
+    "some",
+    "birds",
+    "fly",
+    "over",
+    "their",
+    "old",
+    "house",
+    "while",
+    "it",
+    "rains",
+]
 
 
 def prose(words: int = 2500, seed: int = 0) -> str:
