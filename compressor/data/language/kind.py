@@ -52,9 +52,9 @@ class Language:
         place = next((found for name in teachers if (found := tokens.brings(name)) is not None), None)
         if place is None:
             return config
-        found = {"tokenizer": str(place), "length": tokens.length_for(place)}
+        settled = {"tokenizer": str(place), "length": tokens.length_for(place)}
         own = {key: value for key, value in config.options.items() if value is not None}
-        return config.model_copy(update={"options": found | own})
+        return config.model_copy(update={"options": settled | own})
 
     def read(self, config: DataConfig, progress: Progress) -> Source:
         """See `read_language`."""

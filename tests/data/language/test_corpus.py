@@ -64,7 +64,7 @@ def test_what_can_not_be_read_is_said_in_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=words):
             corpus(tmp_path / name)
     write(tmp_path / "few.txt", 300)
-    with pytest.raises(DataError, match="too short for windows of 512 tokens: .*test has"):
+    with pytest.raises(DataError, match=r"too short for windows of 512 tokens: .*test has"):
         load_dataset(DataConfig(source=str(tmp_path / "few.txt"), task="lm", options={"length": 512}))
     with pytest.raises(DataError, match=r"data\.options\.lenght"):
         load_dataset(DataConfig(source=str(tmp_path / "few.txt"), task="lm", options={"lenght": 512}))

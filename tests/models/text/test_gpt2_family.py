@@ -44,6 +44,7 @@ def taught(folder: Path) -> tuple[Gpt2, Known, LanguageSetup]:
     return model, Known(architecture=architecture, preprocessing=preprocessing, model=lambda: model), setup
 
 
+@torch.no_grad()
 def test_a_folder_is_a_teacher_of_the_tokens_that_its_tokenizer_has(folder: Path) -> None:
     model, known, setup = taught(folder)
     assert known.architecture.classes == setup.tokenizer.size
@@ -57,6 +58,7 @@ def test_a_folder_is_a_teacher_of_the_tokens_that_its_tokenizer_has(folder: Path
     assert outputs.logits == pytest.approx(outputs.embedding @ model.words.weight.T, abs=1e-5)
 
 
+@torch.no_grad()
 def test_no_row_sees_what_comes_after_it(folder: Path) -> None:
     model, _, _ = taught(folder)
     ids = torch.arange(16).view(1, 16)
@@ -101,7 +103,7 @@ def test_other_tokens_and_longer_windows_are_refused_with_both_sizes(folder: Pat
     with pytest.raises(UsageError, match=r"reads 64 tokens at most, .* 65"):
         described(str(folder), setup_of(setup.tokenizer, 65))
     model, _, _ = taught(folder)
-    with pytest.raises(UsageError, match="data.options.length=64"):
+    with pytest.raises(UsageError, match=r"data\.options\.length=64"):
         GPT2.forward(model, (torch.zeros(1, 65, dtype=torch.long),))
 
 
