@@ -116,13 +116,12 @@ def help_line(report: Report) -> str | None:
     verdicts = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}
     verdicts["one training"] = headline.one_training("stretches of the test text", found.three_seeds_seconds)
     seeds = f"{len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
-    worth = "came to" if found.verdict == "one training" else "was worth"
     interval = ""
     if found.interval is not None:
         interval = f"95 % interval {found.interval[0]:+.3f} … {found.interval[1]:+.3f}; "
     return (
-        f"The teacher's help {worth} {found.difference_mean:+.3f} nats a token of the test text, where less is better "
-        f"({interval}{seeds}, {found.tokens:,} tokens). {verdicts[found.verdict]}."
+        f"The teacher changed the student's NLL by {found.difference_mean:+.3f} nats a token of the test text, where less is "
+        f"better ({interval}{seeds}, {found.tokens:,} tokens). {verdicts[found.verdict]}."
     )
 
 
