@@ -162,10 +162,7 @@ def export_one(
             write_json(run.int8, outcome.document())
         entry = entry.model_copy(update={"int8": outcome.document()})
         if outcome.chosen is None or outcome.parity is None:
-            saved_at(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
-            exported.enlist(run, path, label, None)
-            exported.forget(run, label, progress)
+            _removed(path, label, run, progress)
             return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
@@ -175,6 +172,14 @@ def export_one(
         ).parity  # fmt: skip
     entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     return _listed(entry, path, run, before, made_from, progress)
+
+
+def _removed(path: Path, label: str, run: RunFolder | None, progress: Progress) -> None:
+    """Takes a file of an earlier export away, which would be taken for one that was refused."""
+    saved_at(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    exported.enlist(run, path, label, None)
+    exported.forget(run, label, progress)
 
 
 def _listed(
