@@ -17,6 +17,7 @@ from compressor.artifact.text import language
 from compressor.data.language.corpus import read_corpus
 from compressor.data.language.options import Options
 from compressor.errors import CompressorError, UsageError
+from compressor.evaluation.document import LanguageEvaluation
 from compressor.evaluation.predictions import Predictions
 from compressor.files import read_document
 from compressor.models import checkpoint
@@ -78,6 +79,7 @@ def test_the_report_has_the_perplexity_of_the_whole_test_text(run: Path, report:
         folder = run / "stages" / model.stage / "seed0"
         test = model.language["test"]
         assert test.nll == pytest.approx(by_hand(folder, tokens, LENGTH // 2), rel=1e-4)
+        assert test.nll is not None
         assert test.bits_per_byte is not None
         bytes_scored = corpus.bytes("test") - len(tokenizer.spelled(tokens[:1].tolist()))
         assert test.bits_per_byte == pytest.approx(test.nll * test.tokens / np.log(2) / bytes_scored)
@@ -131,14 +133,20 @@ def test_pages_and_screen_speak_of_perplexity_and_not_of_classes(run: Path, repo
     assert rebuilt.foretold == report.foretold
 
 
+def evaluated(named: Path, **settings: Any) -> LanguageEvaluation:
+    found = compressor.evaluate(named, progress=Silent(), **settings).document
+    assert isinstance(found, LanguageEvaluation)
+    return found
+
+
 def test_a_run_and_its_file_are_evaluated_on_their_own_test_text(run: Path, report: Report) -> None:
     own = next(model.language["test"] for model in report.models if model.role == "student")
     for named in (run / "student.onnx", run):
-        found = compressor.evaluate(named, progress=Silent()).document
+        found = evaluated(named)
         assert found.split == "test"
         assert found.language.nll == pytest.approx(own.nll, rel=1e-5)
         assert found.language.bits_per_byte == pytest.approx(own.bits_per_byte, rel=1e-5)
-    other = compressor.evaluate(run / "student.onnx", split="validation", progress=Silent()).document
+    other = evaluated(run / "student.onnx", split="validation")
     assert other.language.nll != pytest.approx(own.nll, rel=1e-3)
 
 
