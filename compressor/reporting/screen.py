@@ -107,7 +107,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
 def comparison(document: Comparison, output: Path) -> list[Block]:
     """Several runs side by side."""
     blocks: list[Block] = []
-    blocks.append(Table(compared.COLUMNS, compared.lines(document)))
+    blocks.append(Table(*compared.table(document)))
     for warning in document.warnings:
         blocks.append(f"Note: {warning}")
     blocks.append(f"Written: {output / 'comparison.html'} and comparison.md")
