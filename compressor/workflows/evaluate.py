@@ -183,6 +183,8 @@ def data_for(
 ) -> tuple[Dataset, str]:
     """The data to evaluate on, split as they were for training where they are the same data."""
     trained_on = trained_on or {}
+    if data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
+        raise UsageError(f"{model} names classes, and '{data}' is running text without any: name data that have labels")
     config = recipe_data(model)
     if config is None:
         keys = ("seed", "validation", "test")
