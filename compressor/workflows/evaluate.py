@@ -96,6 +96,8 @@ def evaluate(
         told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
         return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
+    if data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
+        raise UsageError(f"{path} names classes, and '{data}' is running text without any: name data that have labels")
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))
     seen = predict(subject.predictor, dataset, split, subject.preprocessing)
@@ -179,12 +181,19 @@ def _roles(path: Path) -> dict[str, Path]:
 
 
 def data_for(
-    model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
+    model: Path,
+    trained_on: dict[str, Any] | None,
+    data: str | None,
+    split: str,
+    progress: Progress,
+    *,
+    told: dict[str, Any] | None = None,
 ) -> tuple[Dataset, str]:
-    """The data to evaluate on, split as they were for training where they are the same data."""
+    """The data to evaluate on, split as they were for training where they are the same data.
+
+    `told` is what the model itself says of how data are read: `task` and `options`.
+    """
     trained_on = trained_on or {}
-    if data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
-        raise UsageError(f"{model} names classes, and '{data}' is running text without any: name data that have labels")
     config = recipe_data(model)
     if config is None:
         keys = ("seed", "validation", "test")
@@ -201,6 +210,7 @@ def data_for(
                 "Name the data: --data FOLDER"
             )
         config = config.model_copy(update={"source": source or config.source})
+    config = config.model_copy(update=told or {})
     if data is not None:
         other = modality_of(data, config.task) != modality_of(
             config.source, config.task
