@@ -183,7 +183,7 @@ def _roles(path: Path) -> dict[str, Path]:
 def data_for(
     model: Path,
     trained_on: dict[str, Any] | None,
-    data: str | None,
+    data: str | Path | None,
     split: str,
     progress: Progress,
     *,
@@ -212,10 +212,10 @@ def data_for(
         config = config.model_copy(update={"source": source or config.source})
     config = config.model_copy(update=told or {})
     if data is not None:
-        other = modality_of(data, config.task) != modality_of(
-            config.source, config.task
-        )  # whose settings these are not
-        config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
+        source = str(data)
+        # Of another modality, whose settings these are not:
+        other = modality_of(source, config.task) != modality_of(config.source, config.task)
+        config = config.model_copy(update={"source": source} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
     if config.limit is not None and not dataset.known_as(trained_on.get("content")):  # of other data all count
         dataset = load_dataset(config.model_copy(update={"limit": None}), progress)

@@ -295,8 +295,7 @@ def export(
         return ExportResult(files=files, document=entries)
     path, run = _source(source)
     model, card = checkpoint.load(path)
-    named = None if data is None else str(data)
-    dataset, _ = data_for(path, card.dataset, named, "test", progress, told=export_lm.reads(path, card))
+    dataset, _ = data_for(path, card.dataset, data, "test", progress, told=export_lm.reads(path, card))
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
     if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
