@@ -90,6 +90,8 @@ def evaluate(
     data = None if data is None else str(data)
     if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
+    elif evaluate_lm.published(path):
+        path = runfolder.exported(path)
     if writer := evaluate_lm.writer(path, provider):
         if shift:
             raise UsageError("--shift damages things that have a class; a language model's text has none")

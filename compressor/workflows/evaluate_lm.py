@@ -34,6 +34,11 @@ class Writer:
     trained_on: dict[str, Any]
 
 
+def published(path: Path) -> bool:
+    """Whether a folder holds weights as Hugging Face has them, and no checkpoint: what was exported from it counts."""
+    return (path / "config.json").is_file() and not (path / "model.json").is_file()
+
+
 def writer(path: Path, provider: str) -> Writer | None:
     """The language model in a file, a checkpoint or a run; None where there is another model, or none.
 
