@@ -18,8 +18,8 @@ from compressor.data.splits import SPLITS
 from compressor.errors import DataError
 from compressor.progress import Progress
 
-ROOM = 100_000_000
-"""Bytes of the logits that are kept of validation, and of test."""
+ROOM = {"validation": 100_000_000, "test": 25_000_000}
+"""Bytes of the logits that are kept of each: validation decides, and of test the whole text is measured anyway."""
 STEP = 8_400_000
 """Bytes of the logits of one forward: larger ones are given back to the system after each, and cost as much again."""
 TOKENS = 2048
@@ -65,8 +65,8 @@ def _source(corpus: Corpus, setup: LanguageSetup, config: DataConfig) -> Source:
     length, size = setup.length, setup.tokenizer.size
     row = length * size * 4
     held, notes = {}, list(corpus.notes)
-    for name in ("validation", "test"):
-        chosen = spread(setup.samples(name), max(1, ROOM // row))
+    for name, room in ROOM.items():
+        chosen = spread(setup.samples(name), max(1, room // row))
         held[name] = chosen
         if len(chosen) < setup.windows(name):
             notes.append(
