@@ -47,7 +47,10 @@ MODALITIES: dict[str, Modality] = {
     "text": Modality(
         preprocessing="compressor.artifact.text.preprocessing:TextPreprocessing",
         data="compressor.data.text.kind:TEXTS",
-        families={"bert": "compressor.models.text.family:BERT"},
+        families={
+            "bert": "compressor.models.text.family:BERT",
+            "bert_mlm": "compressor.models.text.masked_family:MASKED",
+        },
         damages="compressor.evaluation.text_damages:DAMAGES",
     ),
 }

@@ -96,7 +96,7 @@ def start(
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
         seen=shown,
-        trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
+        trusted=known or not loaded.head_fits or loaded.origin in ("pretrained", "teacher"),
     )
 
 

@@ -79,18 +79,10 @@ class BertFamily:
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         """Embeddings, the layers that are kept, and the pooler; no head."""
         assert isinstance(architecture, TextArchitecture)
-        if not isinstance(teacher, Bert) or not architecture.kept or architecture.hidden != teacher.about.hidden:
+        if not isinstance(teacher, Bert):
             raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
-        places = {f"layers.{old}.": f"layers.{new}." for new, old in enumerate(architecture.kept)}
-        taken: StateDict = {}
-        for name, tensor in teacher.state_dict().items():
-            start = ".".join(name.split(".")[:2]) + "."
-            if name.startswith("layers."):
-                if start in places:
-                    taken[name.replace(start, places[start], 1)] = tensor
-            elif not name.startswith("classifier."):
-                taken[name] = tensor
-        return {name: tensor.detach().clone() for name, tensor in taken.items()}
+        body = {name: tensor for name, tensor in teacher.state_dict().items() if not name.startswith("classifier.")}
+        return names.shrunk(body, teacher.about, architecture)
 
     def rate(self) -> float:
         """DistilBERT's."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from torch import Tensor
+
 from compressor.errors import UsageError, unknown
 from compressor.files import read_json
 from compressor.models.text.bert import TextArchitecture
@@ -94,6 +96,25 @@ def student(name: str, classes: int, teacher: TextArchitecture) -> TextArchitect
         "intermediate": teacher.intermediate if same else max(1, teacher.intermediate * hidden // teacher.hidden),
         "source": None, "kept": kept(layers, teacher.layers) if same else (),
     })  # fmt: skip
+
+
+def shrunk(state: dict[str, Tensor], teacher: TextArchitecture, architecture: TextArchitecture) -> dict[str, Tensor]:
+    """A teacher's weights with none but the layers that `architecture` keeps, under their new numbers; a copy.
+
+    Raises:
+        UsageError: it keeps none, or is of another width.
+    """
+    if not architecture.kept or architecture.hidden != teacher.hidden:
+        raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
+    places = {f"layers.{old}.": f"layers.{new}." for new, old in enumerate(architecture.kept)}
+    taken: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        start = ".".join(name.split(".")[:2]) + "."
+        if not name.startswith("layers."):
+            taken[name] = tensor
+        elif start in places:
+            taken[name.replace(start, places[start], 1)] = tensor
+    return {name: tensor.detach().clone() for name, tensor in taken.items()}
 
 
 def fresh(name: str, classes: int, teacher: TextArchitecture) -> TextArchitecture:
