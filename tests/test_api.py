@@ -59,19 +59,20 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress lengths",
-    "distill": f"{STREET} name resume progress command shift pilot strict_data time",
+    "distill": f"{STREET} name resume progress command shift pilot strict_data time task",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
     "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress shift pilot strict_data time",
+    "plan": f"{STREET} resume progress shift pilot strict_data time task",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
-    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
+    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command "
+    "task",
 }
 """What is promised: a name may join at the end, none may go or move."""
 

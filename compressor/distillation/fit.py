@@ -94,7 +94,7 @@ class _Training:
         self.run, self.job, self.dataset, self.loader, self.order = run, run.job, dataset, loader, order
         self.device = run.accelerator.device
         self.saves = saves
-        self.history = History(folder / "metrics.jsonl")
+        self.history = History(folder / "metrics.jsonl", surest=dataset.tokens)
         self.at = Progressed()
         self.sums: dict[str, Tensor] = {}
         """Loss and terms over the steps of this epoch."""

@@ -30,9 +30,11 @@ def summary(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> dict
 
 def top_k(labels: Labels, logits: Logits, k: int) -> float:
     """Share of samples whose label is among the k largest logits (all classes where there are fewer)."""
-    k = min(k, logits.shape[1])
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return float((best == labels[:, None]).any(axis=1).mean())
+    own = logits[np.arange(len(labels)), labels][:, None]
+    before = logits > own  # of equal ones the first is named; what is no number comes last
+    before |= (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    before |= np.isnan(own) & (~np.isnan(logits) | (np.arange(logits.shape[1]) < labels[:, None]))
+    return float((before.sum(axis=1) < k).mean())
 
 
 def nll(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> float:

@@ -67,7 +67,7 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
 
 def _collect(run: RunFolder, dataset: Dataset) -> None:
     teacher, student = run.teacher(), run.shipped()
-    if teacher and student:
+    if teacher and student and not dataset.tokens:  # one token of thousands is no example
         taught, seen = (Predictions.load(folder / "predictions.npz") for folder in (teacher, student))
         temperatures = (run.stage_note(teacher).temperature or 1.0, run.stage_note(student).temperature or 1.0)
         examples.collect(run, dataset, taught, seen, temperatures)

@@ -95,6 +95,7 @@ def distill(
     pilot: float | str | None = None,
     strict_data: bool | None = None,
     time: str | None = None,
+    task: str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
     Args: the options of `compress distill`; docs/recipes.md has what they change.
@@ -114,6 +115,7 @@ def distill(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
         cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
+        task=task,
     )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume)

@@ -71,6 +71,7 @@ def plan(
     pilot: float | str | None = None,
     strict_data: bool | None = None,
     time: str | None = None,
+    task: str | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
@@ -84,6 +85,7 @@ def plan(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
         cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
+        task=task,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)

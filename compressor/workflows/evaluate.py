@@ -190,7 +190,9 @@ def data_for(
             )
         config = config.model_copy(update={"source": source or config.source})
     if data is not None:
-        other = modality_of(data) != modality_of(config.source)  # whose settings these are not
+        other = modality_of(data, config.task) != modality_of(
+            config.source, config.task
+        )  # whose settings these are not
         config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
     if config.limit is not None and not dataset.known_as(trained_on.get("content")):  # of other data all count

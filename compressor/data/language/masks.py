@@ -15,6 +15,9 @@ from compressor.artifact.text.tokenizer import Tokenizer
 VERSION = 1
 """Counted up when masks that exist would change."""
 
+Asked = tuple[Window, NDArray[np.int64]]
+"""A window with some tokens hidden, and what stood at the places that are asked about, (asked,)."""
+
 HIDDEN, OTHER = 0.8, 0.9
 """Up to here a draw hides the token, up to there it puts another one; beyond it stays."""
 
@@ -40,7 +43,7 @@ def masked(
     *,
     words: NDArray[np.bool_],
     gladly: NDArray[np.float64] | None = None,
-) -> tuple[Window, NDArray[np.int64]]:
+) -> Asked:
     """A window with some tokens hidden, and what stood at the places that are asked about, (asked,).
 
     Args:

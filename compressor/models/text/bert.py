@@ -76,9 +76,14 @@ class TextArchitecture(Architecture):
         return bool(self.kept)
 
     def depths(self) -> tuple[float, ...]:
-        """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
-        places = self.kept or tuple(range(self.layers))
-        return tuple((place + 1) / (places[-1] + 1) for place in places)
+        """How deep each layer's output is, 0 … 1; see `depths`."""
+        return depths(self.layers, self.kept)
+
+
+def depths(layers: int, kept: tuple[int, ...]) -> tuple[float, ...]:
+    """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
+    places = kept or tuple(range(layers))
+    return tuple((place + 1) / (places[-1] + 1) for place in places)
 
 
 def activated(values: Tensor, activation: Activation) -> Tensor:

@@ -79,10 +79,10 @@ class BertFamily:
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         """Embeddings, the layers that are kept, and the pooler; no head."""
         assert isinstance(architecture, TextArchitecture)
-        if not isinstance(teacher, Bert):
+        if not isinstance(teacher, Bert) or not architecture.kept or architecture.hidden != teacher.about.hidden:
             raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
-        body = {name: tensor for name, tensor in teacher.state_dict().items() if not name.startswith("classifier.")}
-        return names.shrunk(body, teacher.about, architecture)
+        taken = names.layers_of(teacher.state_dict(), architecture.kept)
+        return {name: tensor for name, tensor in taken.items() if not name.startswith("classifier.")}
 
     def rate(self) -> float:
         """DistilBERT's."""

@@ -86,9 +86,9 @@ class MaskedFamily:
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         """Embeddings, the layers that are kept, and the head, as DistilBERT's `extract.py`: the tokens are the same."""
         assert isinstance(architecture, TextArchitecture)
-        if not isinstance(teacher, MaskedBert):
-            raise UsageError(f"{architecture.name} can't start as its teacher's layers: its teacher is of another kind")
-        return names.shrunk(teacher.state_dict(), teacher.about, architecture)
+        if not isinstance(teacher, MaskedBert) or not architecture.kept or architecture.hidden != teacher.about.hidden:
+            raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
+        return names.layers_of(teacher.state_dict(), architecture.kept)
 
     def rate(self) -> float:
         """Of small encoders from nothing; DistilBERT's 5e-4 is for batches of thousands."""
