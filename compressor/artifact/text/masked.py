@@ -94,14 +94,16 @@ class MaskedPreprocessing(Preprocessing):
     def example(
         self, batch: int, graph: Sequence[GraphInput], length: int | Sequence[int] | None = None
     ) -> tuple[NDArray[Any], ...]:
-        """Windows of tokens by chance; they have one length."""
-        return self.feed(self.noise(batch), graph)
+        """Windows of tokens by chance; all of a batch are as long as the longest that is asked for."""
+        wanted = self.length if length is None else int(np.max(length))
+        return self.feed(self.noise(batch, min(wanted, self.length)), graph)
 
-    def noise(self, batch: int) -> Inputs:
+    def noise(self, batch: int, length: int | None = None) -> Inputs:
         """Encoded: tokens by chance in the frame, the first ones after [CLS] asked about."""
-        ids = np.random.default_rng(0).integers(0, self.tokenizer.size, (batch, self.length), dtype=np.int32)
+        width = length or self.length
+        ids = np.random.default_rng(0).integers(0, self.tokenizer.size, (batch, width), dtype=np.int32)
         ids[:, [0, -1]] = np.array([self.tokenizer.first_id, self.tokenizer.last_id])
-        places = np.tile(np.arange(1, 1 + asked(self.length), dtype=np.int32), (batch, 1))
+        places = np.tile(np.minimum(np.arange(1, 1 + asked(width), dtype=np.int32), width - 1), (batch, 1))
         return dict(zip(NAMES, (ids, places), strict=True))
 
     def contradiction(self, graph: Sequence[GraphInput]) -> str | None:
