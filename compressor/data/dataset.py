@@ -74,8 +74,6 @@ class Source:
     """What `stage.batch_size` means where it was left at its default; None: the default."""
     micro_batch: int | None = None
     """Samples whose logits have room in one forward; None: any batch's."""
-    views: int | None = None
-    """What `stage.targets.views: all` means, where new views without end are not worth their price; None: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +121,10 @@ class Dataset:
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Column → the group of each labelled sample. No part of any fingerprint: nothing is trained on it."""
     tokens: bool = False
-    """Whether a class is a token; see `Source`, as for the four below."""
+    """Whether a class is a token; see `Source`, as for the three below."""
     cut: str | None = None
     batch_size: int | None = None
     micro_batch: int | None = None
-    views: int | None = None
 
     @property
     def rows(self) -> int:
@@ -309,7 +306,6 @@ def build(source: Source, config: DataConfig) -> Dataset:
         cut=source.cut,
         batch_size=source.batch_size,
         micro_batch=source.micro_batch,
-        views=source.views,
     )
 
 

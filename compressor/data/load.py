@@ -33,7 +33,8 @@ def modality_of(source: str, task: str = "auto") -> str:
     """The modality of the task; of `auto` the one that claims the source, and the default one where none does, whose reader
     then says what is wrong.
 
-    The newest is asked first: the oldest takes any folder. Raises UsageError for a task that no modality is for.
+    The newest is asked first: the oldest takes any folder. Raises UsageError for a task that no modality is for, and for
+    plain text without a task.
     """
     if task != "auto":
         found = next((name for name, entry in MODALITIES.items() if entry.task == task), None)
@@ -41,4 +42,9 @@ def modality_of(source: str, task: str = "auto") -> str:
             raise UsageError(f"data.task: nothing here is trained for the task {task}")
         return found
     told = [name for name in reversed(MODALITIES) if MODALITIES[name].task is None]
-    return next((name for name in told if kind_of(name).claims(source)), DEFAULT)
+    found = next((name for name in told if kind_of(name).claims(source)), None)
+    if found is None and source.lower().endswith(".txt") and Path(source).expanduser().is_file():
+        raise UsageError(
+            f"'{source}' is running text without labels: say what is to be learnt from it: --task lm or mlm"
+        )
+    return found or DEFAULT

@@ -124,7 +124,7 @@ class _Training:
                 except (NotFiniteError, OutOfMemoryError) as trouble:
                     self._go_back(trouble, progress)
                     continue
-                progress.say(_line(self.job, record))
+                progress.say(_line(self.job, record, tokens=self.dataset.tokens))
                 if watch is not None:
                     watch(record)
         except BaseException:
@@ -300,9 +300,12 @@ def _validate(
     }
 
 
-def _line(job: Job, record: dict[str, Any]) -> str:
+def _line(job: Job, record: dict[str, Any], *, tokens: bool) -> str:
     loss = math.nan if record["loss"] is None else record["loss"]
+    seen = f"{record['validation_top1']:.3f}"
+    if tokens:
+        seen = f"perplexity {math.exp(min(record['validation_nll'], 700)):.1f}"
     return (
         f"{job.label} · epoch {record['epoch']}/{job.epochs} · loss {loss:.3f} · "
-        f"validation {record['validation_top1']:.3f} · {record['seconds']:.1f} s"
+        f"validation {seen} · {record['seconds']:.1f} s"
     )

@@ -114,11 +114,9 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
-        task=task,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
     )  # fmt: skip
-    own = accelerator(device)
-    chosen, stopped = choose(recipe, given, settings, resume)
+    (chosen, stopped), own = choose(recipe, given, settings, resume), accelerator(device)
     planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")

@@ -84,8 +84,7 @@ def plan(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
-        task=task,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
     own = accelerator(device)

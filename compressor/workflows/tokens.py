@@ -20,7 +20,7 @@ def suited(stage: StageConfig, dataset: Dataset, progress: Progress) -> StageCon
     """The stage with what was left at its default settled for tokens: objective, batches, views. Others stay as they are.
 
     Terms of the default objective that read all classes of all rows (`dist`) or the embedding (`hint`) are left out
-    where nobody changed them.
+    where nobody changed them. The teacher is live, unless so many views are to be stored and used again.
     """
     if not dataset.tokens:
         return stage
@@ -34,8 +34,8 @@ def suited(stage: StageConfig, dataset: Dataset, progress: Progress) -> StageCon
             own["micro_batch"] = dataset.micro_batch
         if targets.batch_size == default.targets.batch_size and dataset.micro_batch < targets.batch_size:
             targets = targets.model_copy(update={"batch_size": dataset.micro_batch})
-    if dataset.views is not None and targets.views == "all":
-        targets = targets.model_copy(update={"views": dataset.views})
+    if targets.views == "all":  # storing a view takes as long as two live epochs cost more, and rounds the tail
+        targets = targets.model_copy(update={"store": False})
     objective = _objective(stage.objective, default.objective, modality(dataset.modality).objective or {})
     if objective != stage.objective:
         listed = " + ".join(f"{term.weight:g} {name}" for name, term in objective.weighted().items())
@@ -54,6 +54,8 @@ def _objective(given: ObjectiveConfig, default: ObjectiveConfig, own: dict[str, 
 def check(stages: Iterable[tuple[str, StageConfig]], dataset: Dataset) -> None:
     """Raises UsageError where a stage, (its role, what it is), compares all rows of a batch that has too many."""
     for role, config in stages:
+        if role not in ("assistant", "student"):
+            continue
         rkd, rows = config.objective.rkd, dataset.rows * (config.micro_batch or config.batch_size)
         if dataset.tokens and rkd is not None and rkd.weight > 0 and rows > COMPARED:
             raise UsageError(

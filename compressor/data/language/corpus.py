@@ -39,13 +39,10 @@ class Corpus:
     name: str
     texts: dict[str, list[str]]
     """`train`, `validation`, `test`: none of them empty."""
+    content: str
+    """Fingerprint of all texts as they lie in the files, wherever they are parted."""
     notes: list[str] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
-
-    @property
-    def content(self) -> str:
-        """Fingerprint of all texts, whatever split they are in."""
-        return fingerprint(part for split in SPLITS for part in self.texts[split])
 
     @property
     def borders(self) -> str:
@@ -88,9 +85,10 @@ def read_corpus(config: DataConfig, options: Options) -> Corpus:
         texts.setdefault(split, []).extend(text for text in own if text)
     for name in found.unused:
         tally.add("named as no split, where others are", name)
+    content = fingerprint(text for split in sorted(texts) for text in texts[split])
     whole = texts.pop(WHOLE, None)
     texts = _parted(root, texts if whole is None else {"train": whole}, config)
-    return Corpus(name=root.stem, texts=texts, notes=found.notes, unused=tally.unused())
+    return Corpus(name=root.stem, texts=texts, content=content, notes=found.notes, unused=tally.unused())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,10 +40,11 @@ class Language:
         return ()
 
     def taught_by(self, config: DataConfig, teachers: Sequence[str]) -> DataConfig:
-        """With the tokenizer of the first teacher that has one, unless one is given."""
-        if config.options.get("tokenizer") is not None:
+        """With the tokenizer of the first teacher that has one, and windows that it can read, unless these are given."""
+        if not {"tokenizer", "length"} - {key for key, value in config.options.items() if value is not None}:
             return config
-        if hub := next((name for name in teachers if name.startswith(HUB)), None):
+        hub = next((name for name in teachers if name.startswith(HUB)), None)
+        if hub is not None and config.options.get("tokenizer") is None:
             raise DataError(
                 f"teacher '{hub}' brings tokens that the corpus is cut by, before anything is fetched: fetch it, and give "
                 "the folder as --teacher, or one with its tokenizer as --set data.options.tokenizer=FOLDER"
@@ -51,7 +52,9 @@ class Language:
         place = next((found for name in teachers if (found := tokens.brings(name)) is not None), None)
         if place is None:
             return config
-        return config.model_copy(update={"options": config.options | {"tokenizer": str(place)}})
+        settled = {"tokenizer": str(place), "length": tokens.length_for(place)}
+        own = {key: value for key, value in config.options.items() if value is not None}
+        return config.model_copy(update={"options": settled | own})
 
     def read(self, config: DataConfig, progress: Progress) -> Source:
         """See `read_language`."""

@@ -15,6 +15,7 @@ from compressor.data.language import masks, read
 from compressor.data.language.corpus import Corpus
 from compressor.data.language.options import MaskedOptions, checked
 from compressor.data.language.setup import LanguageSetup, shift_of
+from compressor.data.language.tokens import LENGTH
 from compressor.data.splits import SPLITS
 from compressor.errors import DataError
 from compressor.progress import Progress
@@ -47,7 +48,7 @@ class MaskedSetup:
     @property
     def length(self) -> int:
         """Tokens of a window, framed."""
-        return self.options.length
+        return self.corpus.length + FRAME
 
     def view(self, sample: int, name: str, seed: int, view: int | str) -> masks.Asked:
         """A sample, called `name`, as a view of it: shifted as `LanguageSetup.window`, and masked by its own draws."""
@@ -68,7 +69,7 @@ def read_masked(config: DataConfig, progress: Progress) -> Source:
         DataError: as `read.read_language`; a tokenizer without [CLS], [SEP] and [MASK].
     """
     options = checked(config.options, MaskedOptions)
-    corpus, setup = read.settled(config, options, options.length - FRAME, "wordpiece", progress)
+    corpus, setup = read.settled(config, options, (options.length or LENGTH) - FRAME, "wordpiece", progress)
     missing = [name for name in ("first", "last", "mask") if getattr(setup.tokenizer, name) is None]
     if missing:
         raise DataError(

@@ -13,8 +13,9 @@ from compressor.section import Section
 class Options(Section):
     """How a corpus becomes windows of tokens."""
 
-    length: int = Field(default=128, ge=2, le=65_536)
-    """Tokens of a window, each of which is a row; at most as many as the models can read."""
+    length: int | None = Field(default=None, ge=2, le=65_536)
+    """Tokens of a window, each of which is a row; null: as many as a teacher trained here was shown, else 128, or what a
+    teacher can read, if that is less."""
     tokenizer: str | None = None
     """Folder with a tokenizer, or a run or checkpoint that has one; null: the teacher's own, or one trained on the corpus."""
     vocabulary: int = Field(default=4096, ge=257, le=1_000_000)
@@ -26,8 +27,8 @@ class Options(Section):
 class MaskedOptions(Options):
     """As `Options`, for windows of which some tokens are hidden."""
 
-    length: int = Field(default=128, ge=8, le=4096)
-    """Tokens of a window, [CLS] and [SEP] among them; 15 % of them are asked about."""
+    length: int | None = Field(default=None, ge=8, le=4096)
+    """Tokens of a window, [CLS] and [SEP] among them; 15 % of them are asked about. Null: as `Options`."""
     rare: float = Field(default=0.0, ge=0, le=10)
     """Asks about rare words more often: by their count in the corpus to the power of −this. DistilBERT: 0.7; 0: all alike."""
 

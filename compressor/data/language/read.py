@@ -37,7 +37,7 @@ def read_language(config: DataConfig, progress: Progress) -> Source:
             split with fewer tokens than a window has.
     """
     options = checked(config.options, Options)
-    return _source(*settled(config, options, options.length, "bytelevel", progress), config)
+    return _source(*settled(config, options, options.length or tokens.LENGTH, "bytelevel", progress), config)
 
 
 def settled(
@@ -59,7 +59,7 @@ def settled(
     short = [f"{name} has {len(setup.stream(name))}" for name in SPLITS if not setup.windows(name)]
     if short:
         raise DataError(
-            f"'{config.source}' is too short for windows of {options.length} tokens: {', '.join(short)}.\n"
+            f"'{config.source}' is too short for windows of {setup.length} tokens: {', '.join(short)}.\n"
             "Give a longer text, or shorter windows: --set data.options.length=…"
         )
     return corpus, setup

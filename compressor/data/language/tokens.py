@@ -22,6 +22,8 @@ from compressor.progress import Progress
 
 CARDS = ("model.json", "student.json")
 """What a checkpoint's folder, and a run, say of their model."""
+LENGTH = 128
+"""Tokens of a window where nothing says it."""
 Kind = Literal["bytelevel", "wordpiece"]
 FRAME = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """BERT's special tokens, the first of a vocabulary."""
@@ -55,6 +57,19 @@ def given(place: Path) -> Tokenizer:
         raise DataError(f"data.options.tokenizer: {error}") from error
 
 
+def length_for(place: Path) -> int:
+    """Tokens of a window for a model at `place`: those that it was shown here, else `LENGTH` or what it can read."""
+    card = _card(place)
+    try:
+        if card is not None:
+            return int(read_json(card)["preprocessing"]["length"])
+        read_of = read_json(place / "config.json")
+        return min(LENGTH, int(read_of.get("n_positions", read_of.get("max_position_embeddings", LENGTH))))
+    except (CompressorError, KeyError, TypeError, ValueError, AttributeError):
+        # It is refused where it is read as a model.
+        return LENGTH
+
+
 def _card(path: Path) -> Path | None:
     places = [path / name for name in CARDS]
     if path.suffix == ".safetensors":
@@ -84,12 +99,12 @@ def trained(
             pass
     require("tokenizers")
     progress.say(f"training a tokenizer of {vocabulary:,} tokens on {sum(map(len, texts)):,} characters")
-    made = _bytelevel(texts, vocabulary) if kind == "bytelevel" else _wordpiece(texts, vocabulary)
+    made = _library(texts, vocabulary) if kind == "bytelevel" else _wordpiece(texts, vocabulary)
     write_text(place, made.model_dump_json())
     return made
 
 
-def _bytelevel(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+def _library(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     from tokenizers import Tokenizer as Theirs
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
