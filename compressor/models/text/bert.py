@@ -214,9 +214,9 @@ def relations_of(parts: tuple[Tensor, Tensor, Tensor], attention_mask: Tensor) -
     return Relations(query=query, key=key, value=value, mask=attention_mask.bool())
 
 
-def fresh(module: nn.Module) -> None:
-    """As BERT's own: N(0, 0.02), no bias; layer norms change nothing."""
+def fresh(module: nn.Module, spread: float = SPREAD) -> None:
+    """As BERT's own: N(0, `spread`), no bias; layer norms change nothing."""
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=SPREAD)
+        nn.init.normal_(module.weight, std=spread)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)

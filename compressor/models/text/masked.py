@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.models.text.bert import TextArchitecture, activated, encode, fresh, furnish
+from compressor.models.text.bert import SPREAD, TextArchitecture, activated, encode, fresh, furnish
 from compressor.objectives.relations import Relations
 
 FAMILY = "bert_mlm"
+
+BASE = 768
+"""Channels of the BERT whose fresh weights are known to do."""
 
 HEAD = ("transform.weight", "transform.bias", "transform_norm.weight", "transform_norm.bias", "bias")
 """What is the head's own; its last map is the words' embedding."""
@@ -31,7 +36,10 @@ class MaskedBert(nn.Module):
         self.transform = nn.Linear(about.hidden, about.hidden)
         self.transform_norm = nn.LayerNorm(about.hidden, about.epsilon)
         self.bias = nn.Parameter(torch.zeros(about.vocabulary))
-        self.apply(fresh)
+        # At 768 channels BERT's own. A narrow model that starts with weights as small names words by their frequency alone
+        # for thousands of steps: its logits are products with the table of words.
+        spread = SPREAD * math.sqrt(BASE / about.hidden)
+        self.apply(lambda module: fresh(module, spread))
 
     def forward(self, input_ids: Tensor, places: Tensor) -> Tensor:
         """(batch, length) and (batch, places) int64 → (batch · places, classes)."""
