@@ -16,7 +16,7 @@ from torch import nn
 
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
-from compressor.distillation import probe, state, stones, targets
+from compressor.distillation import language, probe, state, stones, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
@@ -141,6 +141,7 @@ def run_stage(
         images_per_second=trained.samples_per_second if trained else None,
         validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
         top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
+        language=language.figures(model, dataset, device, progress),
     )
     return _finish(folder, model, card, validation, test, stone_origin=begin.origin if untouched else None)
 

@@ -29,8 +29,8 @@ from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import exported
-from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows import continuing, exported
+from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
@@ -182,8 +182,10 @@ def _carry_out(
                 measured = document(
                     files, recipe.benchmark, progress,
                     seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                    foretold=foretold(run),
                 )  # fmt: skip
                 write_json(run.benchmark, finite(measured) | {"made_from": origin})
+        continuing.collect(run, results, dataset, progress)
         if recipe.evaluation.shift:
             with run.timed("shift"):
                 write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))

@@ -16,7 +16,7 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import comes_along, load_dataset, modality_of
 from compressor.display import surroundings
 from compressor.errors import ArtifactError, UsageError
-from compressor.evaluation.document import Evaluation, Shift
+from compressor.evaluation.document import Evaluation, LanguageEvaluation, Shift
 from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import Predictor, check_data, predict
 from compressor.evaluation.shift import under_shift
@@ -29,6 +29,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import evaluate_lm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +49,12 @@ class Subject:
 class EvaluateResult(Shown):
     """A model's figures on a split."""
 
-    document: Evaluation
+    document: Evaluation | LanguageEvaluation
 
     def blocks(self) -> list[Block]:
-        """Figures, the worst classes, and those under damage."""
+        """Figures, the worst classes, and those under damage; perplexity of a language model."""
+        if isinstance(self.document, LanguageEvaluation):
+            return screen.perplexity(self.document)
         return screen.evaluation(self.document)
 
 
@@ -66,6 +69,8 @@ def evaluate(
     progress: Progress | None = None,
 ) -> EvaluateResult:
     """Accuracy, calibration and per-class errors of an ONNX file, a run's student, or a checkpoint.
+
+    Of a language model its perplexity and bits per byte on running text.
 
     Args: the options of `compress evaluate`.
         model: None: the newest run's student.
@@ -85,6 +90,11 @@ def evaluate(
     data = None if data is None else str(data)
     if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
+    if writer := evaluate_lm.writer(path, provider):
+        if shift:
+            raise UsageError("--shift damages things that have a class; a language model's text has none")
+        told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
+        return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))

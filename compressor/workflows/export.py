@@ -28,6 +28,7 @@ from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.models.text import gpt2_weights
+from compressor.models.text.gpt2 import Gpt2
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -74,7 +75,11 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     teacher = results["teacher", stage.seeds[0]][0]
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
-    wanted = [(run.path, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
+    precisions = ordered(recipe.export.precisions)
+    if dataset.tokens and precisions != ["fp32"]:
+        progress.say(f"{', '.join(p for p in precisions if p != 'fp32')}: a language model is exported in fp32 alone")
+        precisions = ["fp32"]
+    wanted = [(run.path, run.artifact(p), p) for p in precisions]
     wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for source, path, precision in wanted:
@@ -129,9 +134,21 @@ def export_one(
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = exported.digest(path)
-    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
+    if isinstance(model, Gpt2):
+        told = export_lm.export_trained(
+            model,
+            card,
+            path,
+            precision=precision,
+            opset=config.opset,
+            dataset=dataset,
+            recipe=recipe,
+            progress=progress,
+        )
+        return _listed(entry.model_copy(update=told), path, run, before, made_from, progress)
+    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     if precision == "int8":
         if config.int8.qat and (run is None or not run.recipe.is_file()):
             raise UsageError("--qat needs the teacher of a run: export a run (compress export runs/NAME --qat)")
@@ -156,9 +173,22 @@ def export_one(
             model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress,
             lengths=lengths,
         ).parity  # fmt: skip
+    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
+    return _listed(entry, path, run, before, made_from, progress)
+
+
+def _listed(
+    entry: ArtifactEntry,
+    path: Path,
+    run: RunFolder | None,
+    before: str | None,
+    made_from: str | None,
+    progress: Progress,
+) -> ArtifactEntry:
+    """The entry with what says that the file need not be made again, in the run's `exports.json`."""
+    label = str(entry.file)
     if before not in (None, exported.digest(path)):
         exported.forget(run, label, progress)
-    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     entry = entry.model_copy(update={"made_from": made_from, "digest": exported.digest(path)})
     exported.enlist(run, path, label, entry)
     return entry

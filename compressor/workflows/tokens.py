@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
 from compressor.data.dataset import Dataset
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
@@ -12,6 +14,8 @@ from compressor.modalities import modality
 from compressor.objectives.config import ObjectiveConfig
 from compressor.progress import Progress
 
+GPU = 64
+"""Times as many samples as suit a CPU's memory have room on a GPU, which small parts keep waiting."""
 COMPARED = 512
 """Rows whose distances and angles to each other are still compared: the angles' number is the third power."""
 
@@ -29,11 +33,11 @@ def suited(stage: StageConfig, dataset: Dataset, progress: Progress) -> StageCon
     if dataset.batch_size is not None and stage.batch_size == default.batch_size:
         own["batch_size"] = dataset.batch_size
     if dataset.micro_batch is not None:
-        batch = own.get("batch_size", stage.batch_size)
-        if stage.micro_batch is None and dataset.micro_batch < batch:
-            own["micro_batch"] = dataset.micro_batch
-        if targets.batch_size == default.targets.batch_size and dataset.micro_batch < targets.batch_size:
-            targets = targets.model_copy(update={"batch_size": dataset.micro_batch})
+        room = dataset.micro_batch * (GPU if torch.cuda.is_available() else 1)
+        if stage.micro_batch is None and room < own.get("batch_size", stage.batch_size):
+            own["micro_batch"] = room
+        if targets.batch_size == default.targets.batch_size and room < targets.batch_size:
+            targets = targets.model_copy(update={"batch_size": room})
     if targets.views == "all":  # storing a view takes as long as two live epochs cost more, and rounds the tail
         targets = targets.model_copy(update={"store": False})
     objective = _objective(stage.objective, default.objective, modality(dataset.modality).objective or {})

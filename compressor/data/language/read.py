@@ -20,8 +20,8 @@ from compressor.progress import Progress
 
 ROOM = 100_000_000
 """Bytes of the logits that are kept of validation, and of test."""
-STEP = 64_000_000
-"""Bytes of the logits of one forward."""
+STEP = 8_400_000
+"""Bytes of the logits of one forward: larger ones are given back to the system after each, and cost as much again."""
 TOKENS = 2048
 """Of a step, where nobody says how many."""
 SEEN = 10_000_000
