@@ -23,9 +23,9 @@ from common import Log, finish, parser
 from help import spread, train
 
 from compressor.distillation.accelerator import accelerator as chosen_device
-from compressor.evaluation import metrics
-from compressor.evaluation.predictions import Predictions
+from compressor.models.checkpoint import read_card
 
+SPLITS = ("validation", "test")
 TAUGHT, ALONE = "triple loss", "masked words alone"
 TRIPLE = "{ce: {weight: 2}, kd: {weight: 5, temperature: 2}, cosine: {weight: 1, on: maps}}"
 COPY = "overrides={student: {optimizer: {finetune_scale: 0.5}}}"
@@ -50,17 +50,18 @@ def main() -> None:
         folder = root / name.replace(" ", "-")
         rows[name] = train(folder, [*taught, f"baseline={str(role == 'baseline').lower()}"], role, log, device)
         places = sorted((folder / "stages").glob(f"*-{role}-*/seed*/"))
-        rows[name] |= {"nll": [_nll(place) for place in places]}
+        rows[name] |= {split: [_nll(place, split) for place in places] for split in SPLITS}
         rows[name] |= {
             "tuned": [_tuned(arguments, place, f"{folder.name}-{k}", log, device) for k, place in enumerate(places)]
         }
-        log.say(f"{name}: NLL {rows[name]['nll']}, fine-tuned {[one['test'] for one in rows[name]['tuned']]}")
+        log.say(f"{name}: NLL {rows[name]['test']}, fine-tuned {[one['test'] for one in rows[name]['tuned']]}")
     place = next((root / TAUGHT.replace(" ", "-") / "stages").glob("*-student-*/seed*/"))
     fresh = [
         _tuned(arguments, place, f"fresh-{k}", log, device, k, "teacher.init=scratch") for k in range(arguments.seeds)
     ]
-    first |= {"nll": [_nll(teacher)], "tuned": [_tuned(arguments, teacher, "teacher-0", log, device)]}
-    report(arguments, {"teacher": first, **rows, "from nothing": {"nll": [], "validation_nll": [], "tuned": fresh}})
+    first |= {split: [_nll(teacher, split)] for split in SPLITS}
+    first |= {"tuned": [_tuned(arguments, teacher, "teacher-0", log, device)]}
+    report(arguments, {"teacher": first, **rows, "from nothing": {"validation": [], "test": [], "tuned": fresh}})
 
 
 def options() -> argparse.Namespace:
@@ -91,10 +92,11 @@ def options() -> argparse.Namespace:
     return arguments
 
 
-def _nll(place: Path) -> float:
-    """Of the masked words of the test text, a token, uncalibrated."""
-    seen = Predictions.load(place / "predictions.npz")
-    return metrics.nll(seen.labels, seen.logits)
+def _nll(place: Path, split: str) -> float:
+    """Of the hidden tokens of all windows of a split, nats each."""
+    told = read_card(place / "model.json").language[split].nll
+    assert told is not None
+    return told
 
 
 def _tuned(
@@ -117,8 +119,7 @@ def report(arguments: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> No
     for name, row in rows.items():
         tuned = [one["test"] for one in row["tuned"]]
         lines.append((
-            name, spread(row["validation_nll"]) if row["validation_nll"] else "–",
-            spread(row["nll"]) if row["nll"] else "–", spread([one["validation"] for one in row["tuned"]]), spread(tuned),
+            name, *(spread(row[split]) if row[split] else "–" for split in SPLITS), spread([one["validation"] for one in row["tuned"]]), spread(tuned),
             f"{np.mean(row['seconds']):.0f} s" if row.get("seconds") and None not in row["seconds"] else "–",
         ))  # fmt: skip
     taught, alone = rows[TAUGHT], rows[ALONE]
@@ -126,10 +127,10 @@ def report(arguments: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> No
         f"Teacher {arguments.teacher}, {arguments.teacher_epochs} epochs of {Path(arguments.corpus).name}; student "
         f"{arguments.student}, a copy of its layers, {arguments.epochs} epochs of either row; windows of {arguments.length} "
         f"tokens; fine-tuned in {arguments.tune_epochs} epochs; {arguments.seeds} seeds of each row but the teacher's.",
-        "NLL is of masked words, nats a token, on the windows whose logits are kept (100 MB). `fine-tuned` is accuracy on "
+        "NLL is of masked words, nats a token, in all windows. `fine-tuned` is accuracy on "
         f"{Path(arguments.data).stem}. Steps are equal; a step by the triple loss takes longer, by the teacher's forward.",
         "What the teacher changed, with its 95 % interval over seeds (Student's t): NLL on test "
-        + _gap(taught["nll"], alone["nll"], 1)
+        + _gap(taught["test"], alone["test"], 1)
         + "; accuracy after fine-tuning, points "
         + _gap([one["test"] for one in taught["tuned"]], [one["test"] for one in alone["tuned"]], 100)
         + ".",

@@ -77,6 +77,10 @@ def test_teacher_student_and_baseline_learn_what_is_hidden(home: Path) -> None:
         assert metrics.nll(seen.labels, seen.logits) < 1.1 * blind(home, seen.labels), role
         assert result.card.origin == ("scratch" if role == "teacher" else "teacher"), "both begin as the same copy"
         assert result.card.modality == "masked"
+        told = result.card.language["validation"]
+        assert told.masked
+        assert told.tokens == len(seen.labels), "all windows are kept of so short a text"
+        assert told.nll == pytest.approx(metrics.nll(seen.labels, seen.logits), rel=1e-5)
     recipe = load_recipe(home / "runs" / "whole" / "recipe.yaml")
     assert {name: term.weight for name, term in recipe.stage.objective.weighted().items()} == {
         "ce": 2, "kd": 5, "cosine": 1
@@ -84,7 +88,16 @@ def test_teacher_student_and_baseline_learn_what_is_hidden(home: Path) -> None:
     assert recipe.stage.objective.kd is not None
     assert recipe.stage.objective.kd.temperature == 2
     report = json.loads((home / "runs" / "whole" / "report.json").read_text())
-    assert {model["role"] for model in report["models"] if model["nll"] is not None} == set(results)
+    assert {model["role"] for model in report["models"] if model["language"]["test"]["nll"]} == set(results)
+    assert report["foretold"]["difference_mean"] == pytest.approx(nll(report, "student") - nll(report, "baseline"))
+    page = (home / "runs" / "whole" / "report.md").read_text()
+    assert "hidden in windows of 16" in page
+    assert "generate" not in page
+
+
+def nll(report: dict[str, Any], role: str) -> float:
+    found: float = next(model["language"]["test"]["nll"] for model in report["models"] if model["role"] == role)
+    return found
 
 
 def test_stored_answers_are_the_live_ones_row_by_row(home: Path) -> None:
