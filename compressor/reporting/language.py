@@ -150,6 +150,11 @@ def windows_line(report: Report) -> str | None:
     found = next((m.language["test"] for m in report.models if "test" in m.language), None)
     if found is None:
         return None
+    if found.masked:
+        return (
+            f"Perplexity of the {found.tokens:,} tokens that are hidden in windows of {found.length} of the test text, seen from "
+            "both sides: the same ones for all models, and not to be compared with that of a model which writes a text on."
+        )
     return (
         f"Perplexity of the test text ({found.tokens:,} tokens, {found.bytes or 0:,} bytes), read in windows of {found.length} "
         f"tokens that go on by {found.stride}: each token is scored once, after at least {found.length - found.stride} others "
@@ -161,6 +166,8 @@ def next_line(report: Report, run: Any) -> str | None:
     """What can be done with the files; None of others."""
     if not told(report):
         return None
+    if any(found.masked for model in report.models for found in model.language.values()):
+        return f"Next: compress distill --teacher {run.path} --student {run.path} --data LABELLED_TEXTS"
     student = run.artifact("fp32")
     teacher = next((e.file for e in report.exports if e.role == "teacher" and e.file), None)
     more = f" · compress speculate {run.path / teacher} {student} --data PROMPTS" if teacher else ""
