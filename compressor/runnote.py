@@ -145,7 +145,10 @@ class Choice(Document):
 
 
 class LanguageFigures(Document):
-    """What a language model makes of a text, read whole in a sliding window; every token but the first is scored once."""
+    """What a language model makes of a text, read whole in a sliding window; every token but the first is scored once.
+
+    A masked one is asked about some tokens of each window.
+    """
 
     nll: float | None
     """Mean negative log-likelihood of a token, nats; null where it is no number."""
@@ -163,6 +166,8 @@ class LanguageFigures(Document):
     """Tokens that the window goes on by: each is scored after at least `length` − `stride` others, but at the beginning."""
     blocks: list[float] = []
     """Mean NLL of consecutive, equally long stretches: two models on the same text are compared stretch by stretch."""
+    masked: bool = False
+    """Whether the tokens scored are those hidden in windows side by side, seen from both sides: no perplexity of a text."""
 
 
 class ArchitectureNote(Document):

@@ -44,5 +44,7 @@ def modality_of(source: str, task: str = "auto") -> str:
     told = [name for name in reversed(MODALITIES) if MODALITIES[name].task is None]
     found = next((name for name in told if kind_of(name).claims(source)), None)
     if found is None and source.lower().endswith(".txt") and Path(source).expanduser().is_file():
-        raise UsageError(f"'{source}' is running text without labels: say what is to be learnt from it: --task lm")
+        raise UsageError(
+            f"'{source}' is running text without labels: say what is to be learnt from it: --task lm or mlm"
+        )
     return found or DEFAULT

@@ -230,6 +230,9 @@ def taken_up(
         begin.model, dataset, begin.preprocessing, device=device, batches=batches, label=label, progress=progress
     )
     if probed is None:
+        progress.say(
+            f"{label}: the weights came without a head for this, and none can be fitted at once: it is trained here"
+        )
         return begin
     progress.say(
         f"{label}: a head fitted on the untouched body is right on {probed.top1:.3f} of validation"

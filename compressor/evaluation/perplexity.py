@@ -68,7 +68,7 @@ def perplexity(
                 place = slice(one.start + one.read - one.scored, one.start + one.read)
                 scored[place] = surprise(own[-one.scored :], text[place.start + 1 : place.stop + 1])
             bar.advance(sum(one.scored for one in batch))
-    return _figures(scored, size, length, stride)
+    return figures(scored, size, length, stride)
 
 
 def of_text(
@@ -171,7 +171,10 @@ def _rows(read: Read, text: NDArray[np.int64], length: int) -> int:
     return max(1, ROOM // (4 * length * vocabulary))
 
 
-def _figures(scored: NDArray[np.float64], size: int | None, length: int, stride: int) -> LanguageFigures:
+def figures(
+    scored: NDArray[np.float64], size: int | None, length: int, stride: int, *, masked: bool = False
+) -> LanguageFigures:
+    """Of (tokens,) surprises in the order of the text, nats."""
     total, count = float(scored.sum()), len(scored)
     with np.errstate(over="ignore"):
         nll, exponential = total / count, float(np.exp(total / count))
@@ -182,5 +185,5 @@ def _figures(scored: NDArray[np.float64], size: int | None, length: int, stride:
         perplexity=exponential if math.isfinite(exponential) else None,
         bits_per_byte=total / math.log(2) / size if size and known else None,
         tokens=count, bytes=size, length=length, stride=stride,
-        blocks=[float(part.mean()) for part in parts] if known else [],
+        blocks=[float(part.mean()) for part in parts] if known else [], masked=masked,
     )  # fmt: skip

@@ -15,7 +15,10 @@ from compressor.reporting.foretold import Continued, Foretold, Helped
 from compressor.runnote import LanguageFigures, StageNote
 from compressor.text import markdown
 
-COLUMNS = ("", "model", "perplexity", "bits per byte", "parameters", "file", "time per token p50", "peak memory")
+TIME = "time per token p50"
+"""Of a model that writes on; a masked one is timed as any other."""
+
+COLUMNS = ("", "model", "perplexity", "bits per byte", "parameters", "file", TIME, "peak memory")
 
 MODEL_COLUMNS = ("role", "model", "seed", "perplexity", "bits per byte", "NLL", "NLL on validation", "agrees with teacher",
                  "training", "weights")  # fmt: skip
@@ -43,7 +46,10 @@ def told(report: Report) -> bool:
 def table(report: Report) -> Table:
     """The headline, of language models and of others."""
     rows = headline.rows(report)
-    return (COLUMNS, cells(rows)) if told(report) else (headline.COLUMNS, headline.cells(rows))
+    if not told(report):
+        return headline.COLUMNS, headline.cells(rows)
+    hides = any(one.masked for model in report.models for one in model.language.values())
+    return tuple("latency p50" if hides and name == TIME else name for name in COLUMNS), cells(rows)
 
 
 def cells(found: list[headline.Line]) -> list[tuple[str, ...]]:
@@ -150,6 +156,11 @@ def windows_line(report: Report) -> str | None:
     found = next((m.language["test"] for m in report.models if "test" in m.language), None)
     if found is None:
         return None
+    if found.masked:
+        return (
+            f"Perplexity of the {found.tokens:,} tokens that are hidden in windows of {found.length} of the test text, seen from "
+            "both sides: the same ones for all models, and not to be compared with that of a model which writes a text on."
+        )
     return (
         f"Perplexity of the test text ({found.tokens:,} tokens, {found.bytes or 0:,} bytes), read in windows of {found.length} "
         f"tokens that go on by {found.stride}: each token is scored once, after at least {found.length - found.stride} others "
@@ -161,6 +172,8 @@ def next_line(report: Report, run: Any) -> str | None:
     """What can be done with the files; None of others."""
     if not told(report):
         return None
+    if any(found.masked for model in report.models for found in model.language.values()):
+        return f"Next: compress distill --teacher {run.path} --student {run.path} --data LABELLED_TEXTS"
     student = run.artifact("fp32")
     teacher = next((e.file for e in report.exports if e.role == "teacher" and e.file), None)
     more = f" · compress speculate {run.path / teacher} {student} --data PROMPTS" if teacher else ""

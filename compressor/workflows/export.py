@@ -28,7 +28,7 @@ from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.models.text import gpt2_weights
-from compressor.models.text.gpt2 import Gpt2
+from compressor.models.text.gpt2 import Gpt2, Gpt2Architecture
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -76,7 +76,7 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     precisions = ordered(recipe.export.precisions)
-    if dataset.tokens and "fp16" in precisions:
+    if isinstance(teacher.card.architecture, Gpt2Architecture) and "fp16" in precisions:
         progress.say("fp16: a language model is exported in fp32 or int8")
         precisions.remove("fp16")
     wanted = [(run.path, run.artifact(p), p) for p in precisions]

@@ -10,11 +10,10 @@ import torch
 from compressor.data.dataset import Dataset
 from compressor.distillation.config import StageConfig
 from compressor.errors import UsageError
-from compressor.objectives.config import CeConfig, KdConfig, ObjectiveConfig
+from compressor.modalities import modality
+from compressor.objectives.config import ObjectiveConfig
 from compressor.progress import Progress
 
-CE, KD = CeConfig(weight=0.5), KdConfig(weight=0.5, temperature=2.0)
-"""What stands in the place of the default's; as DistilBERT's (Sanh et al. 2019) soft targets at T = 2, in equal shares."""
 GPU = 64
 """Times as many samples as suit a CPU's memory have room on a GPU, which small parts keep waiting."""
 COMPARED = 512
@@ -41,19 +40,19 @@ def suited(stage: StageConfig, dataset: Dataset, progress: Progress) -> StageCon
             targets = targets.model_copy(update={"batch_size": room})
     if targets.views == "all":  # storing a view takes as long as two live epochs cost more, and rounds the tail
         targets = targets.model_copy(update={"store": False})
-    objective = _objective(stage.objective, default.objective)
+    objective = _objective(stage.objective, default.objective, modality(dataset.modality).objective or {})
     if objective != stage.objective:
-        progress.say("objective: 0.5 ce + 0.5 kd at T = 2 where nothing else was given; classes are tokens")
+        listed = " + ".join(f"{term.weight:g} {name}" for name, term in objective.weighted().items())
+        progress.say(f"objective: {listed}, where nothing else was given; classes are tokens")
     return stage.model_copy(update=own | {"targets": targets, "objective": objective})
 
 
-def _objective(given: ObjectiveConfig, default: ObjectiveConfig) -> ObjectiveConfig:
+def _objective(given: ObjectiveConfig, default: ObjectiveConfig, own: dict[str, Any]) -> ObjectiveConfig:
     if given.dist != default.dist or given.hint != default.hint:
         return given  # somebody's own
-    return given.model_copy(update={
-        "dist": None, "hint": None,
-        "ce": CE if given.ce == default.ce else given.ce, "kd": KD if given.kd == default.kd else given.kd,
-    })  # fmt: skip
+    settled = ObjectiveConfig.model_validate(own)
+    untouched = [name for name in type(given).model_fields if getattr(given, name) == getattr(default, name)]
+    return given.model_copy(update={name: getattr(settled, name) for name in untouched if name != "auto"})
 
 
 def check(stages: Iterable[tuple[str, StageConfig]], dataset: Dataset) -> None:

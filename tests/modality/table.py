@@ -294,7 +294,8 @@ class Mlp:
 
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         own = self.build(architecture).state_dict()
-        return {name: tensor[tuple(map(slice, own[name].shape))] for name, tensor in teacher.state_dict().items()}
+        body = {name: tensor for name, tensor in teacher.state_dict().items() if name not in self.head(teacher)}
+        return {name: tensor[tuple(map(slice, own[name].shape))] for name, tensor in body.items()}
 
     def rate(self) -> float:
         return 0.02

@@ -105,8 +105,13 @@ class Language:
     def exhibit(self, dataset: Dataset, index: int, stem: Path) -> dict[str, str]:
         """The window's text on one line, shortened."""
         setup: LanguageSetup = dataset.setup
-        shown = " ".join(setup.tokenizer.decode(dataset.read(index).tolist()).split())
-        return {"text": line(shown if len(shown) <= EXHIBIT else f"{shown[: EXHIBIT - 1]}…")}
+        return {"text": shown(setup.tokenizer.decode(dataset.read(index).tolist()))}
+
+
+def shown(text: str) -> str:
+    """On one line, shortened."""
+    flat = " ".join(text.split())
+    return line(flat if len(flat) <= EXHIBIT else f"{flat[: EXHIBIT - 1]}…")
 
 
 def _window(dataset: Dataset, item: Item) -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -24,10 +24,22 @@ class Options(Section):
     """Column of the text, in a table; null is guessed."""
 
 
-def checked(given: dict[str, Any]) -> Options:
+class MaskedOptions(Options):
+    """As `Options`, for windows of which some tokens are hidden."""
+
+    length: int | None = Field(default=None, ge=8, le=4096)
+    """Tokens of a window, [CLS] and [SEP] among them; 15 % of them are asked about. Null: as `Options`."""
+    rare: float = Field(default=0.0, ge=0, le=10)
+    """Asks about rare words more often: by their count in the corpus to the power of −this. DistilBERT: 0.7; 0: all alike."""
+
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+def checked(given: dict[str, Any], kind: type[Kind]) -> Kind:
     """The options, all of whose problems are named at once. Raises DataError."""
     try:
-        return Options.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         found = [f"data.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise DataError("; ".join(found) + f" (options of running text: {', '.join(Options.model_fields)})") from error
+        raise DataError("; ".join(found) + f" (options of running text: {', '.join(kind.model_fields)})") from error

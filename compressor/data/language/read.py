@@ -18,8 +18,8 @@ from compressor.data.splits import SPLITS
 from compressor.errors import DataError
 from compressor.progress import Progress
 
-ROOM = 100_000_000
-"""Bytes of the logits that are kept of validation, and of test."""
+ROOM = {"validation": 100_000_000, "test": 25_000_000}
+"""Bytes of the logits that are kept of each: validation decides, and of test the whole text is measured anyway."""
 STEP = 8_400_000
 """Bytes of the logits of one forward: larger ones are given back to the system after each, and cost as much again."""
 TOKENS = 2048
@@ -36,12 +36,23 @@ def read_language(config: DataConfig, progress: Progress) -> Source:
         DataError: options that are none, a corpus that can't be read (`read_corpus`), a tokenizer that can't be had, or a
             split with fewer tokens than a window has.
     """
-    options = checked(config.options)
+    options = checked(config.options, Options)
+    return _source(*settled(config, options, options.length or tokens.LENGTH, "bytelevel", progress), config)
+
+
+def settled(
+    config: DataConfig, options: Options, length: int, kind: tokens.Kind, progress: Progress
+) -> tuple[Corpus, LanguageSetup]:
+    """A corpus with its tokens, in windows of `length`; a tokenizer that has to be trained is of a `kind`.
+
+    Raises:
+        DataError: see `read_language`.
+    """
     progress.say(f"reading {Path(config.source).name}")
     corpus = read_corpus(config, options)
-    tokenizer = _tokenizer(corpus, options, progress)
+    tokenizer = _tokenizer(corpus, options, kind, progress)
     setup = LanguageSetup(
-        tokenizer=tokenizer, length=options.length or tokens.LENGTH, options=options,
+        tokenizer=tokenizer, length=length, options=options,
         streams={name: tokens.stream(corpus.texts[name], tokenizer) for name in SPLITS},
         sizes={name: corpus.bytes(name) for name in SPLITS},
     )  # fmt: skip
@@ -51,36 +62,28 @@ def read_language(config: DataConfig, progress: Progress) -> Source:
             f"'{config.source}' is too short for windows of {setup.length} tokens: {', '.join(short)}.\n"
             "Give a longer text, or shorter windows: --set data.options.length=…"
         )
-    return _source(corpus, setup, config)
+    return corpus, setup
 
 
-def _tokenizer(corpus: Corpus, options: Options, progress: Progress) -> Tokenizer:
+def _tokenizer(corpus: Corpus, options: Options, kind: tokens.Kind, progress: Progress) -> Tokenizer:
     if options.tokenizer is not None:
         return tokens.given(Path(options.tokenizer).expanduser())
     texts = corpus.texts["train"]
-    return tokens.trained(texts, fingerprint(texts), options.vocabulary, progress)
+    return tokens.trained(texts, fingerprint(texts), options.vocabulary, progress, kind)
 
 
 def _source(corpus: Corpus, setup: LanguageSetup, config: DataConfig) -> Source:
     length, size = setup.length, setup.tokenizer.size
     row = length * size * 4
-    held, notes = {}, list(corpus.notes)
-    for name in ("validation", "test"):
-        chosen = spread(setup.samples(name), max(1, ROOM // row))
-        held[name] = chosen
-        if len(chosen) < setup.windows(name):
-            notes.append(
-                f"{name}: {len(chosen)} of {setup.windows(name):,} windows, evenly spread, are kept as predictions"
-            )
-    trained = min(setup.windows("train"), config.limit or setup.windows("train"))
-    epochs = max(1, min(MOST, round(SEEN / (trained * length))))
+    held, notes = held_out(setup, row)
+    epochs = passes(setup, config.limit)
     known = sum(len(setup.stream(name)) for name in SPLITS)
-    notes.insert(0, f"{known:,} tokens of {size:,} kinds in windows of {length}")
+    first = f"{known:,} tokens of {size:,} kinds in windows of {length}"
     step = max(1, STEP // row)
     return Source(
         name=corpus.name,
         classes=setup.tokenizer.vocabulary.split("\n"),
-        ids=[f"{name}/{number:07d}" for name in SPLITS for number in range(setup.windows(name))],
+        ids=names(setup),
         labels=np.concatenate([_labels(setup, name) for name in SPLITS]),
         read=lambda sample: setup.window(sample)[:-1],
         content=corpus.content,
@@ -89,7 +92,7 @@ def _source(corpus: Corpus, setup: LanguageSetup, config: DataConfig) -> Source:
         modality="language",
         setup=setup,
         fixed={"train": setup.samples("train"), **held},
-        notes=notes,
+        notes=[first, *corpus.notes, *notes],
         epochs=epochs,
         trained_epochs=max(1, epochs // 3),
         unused=corpus.unused,
@@ -97,6 +100,30 @@ def _source(corpus: Corpus, setup: LanguageSetup, config: DataConfig) -> Source:
         batch_size=max(4, min(64, TOKENS // length)),
         micro_batch=step if step < 64 else None,
     )
+
+
+def names(setup: LanguageSetup) -> list[str]:
+    """A name for each window."""
+    return [f"{name}/{number:07d}" for name in SPLITS for number in range(setup.windows(name))]
+
+
+def held_out(setup: LanguageSetup, row: int) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
+    """The windows of validation and of test whose logits, `row` bytes each, have room; and what is to be said of it."""
+    held, notes = {}, []
+    for name, room in ROOM.items():
+        chosen = spread(setup.samples(name), max(1, room // row))
+        held[name] = chosen
+        if len(chosen) < setup.windows(name):
+            notes.append(
+                f"{name}: {len(chosen)} of {setup.windows(name):,} windows, evenly spread, are kept as predictions"
+            )
+    return held, notes
+
+
+def passes(setup: LanguageSetup, limit: int | None) -> int:
+    """Epochs in which a model from scratch sees about `SEEN` tokens."""
+    trained = min(setup.windows("train"), limit or setup.windows("train"))
+    return max(1, min(MOST, round(SEEN / (trained * setup.length))))
 
 
 def _labels(setup: LanguageSetup, split: str) -> NDArray[np.int64]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ CARDS = ("model.json", "student.json")
 """What a checkpoint's folder, and a run, say of their model."""
 LENGTH = 128
 """Tokens of a window where nothing says it."""
+Kind = Literal["bytelevel", "wordpiece"]
+FRAME = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""BERT's special tokens, the first of a vocabulary."""
+BEGINS = "▁"
 TRAINED = 1
 """Counted up when a tokenizer would be trained otherwise."""
 
@@ -58,14 +63,10 @@ def length_for(place: Path) -> int:
     try:
         if card is not None:
             return int(read_json(card)["preprocessing"]["length"])
-        return min(LENGTH, int(read_json(place / "config.json").get("n_positions", LENGTH)))
-    except (
-        CompressorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):  # it is refused where it is read as a model
+        read_of = read_json(place / "config.json")
+        return min(LENGTH, int(read_of.get("n_positions", read_of.get("max_position_embeddings", LENGTH))))
+    except (CompressorError, KeyError, TypeError, ValueError, AttributeError):
+        # It is refused where it is read as a model.
         return LENGTH
 
 
@@ -76,16 +77,20 @@ def _card(path: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def trained(texts: Sequence[str], content: str, vocabulary: int, progress: Progress) -> Tokenizer:
-    """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) of at most `vocabulary` tokens, trained on `texts`.
+def trained(
+    texts: Sequence[str], content: str, vocabulary: int, progress: Progress, kind: Kind = "bytelevel"
+) -> Tokenizer:
+    """A tokenizer of at most `vocabulary` tokens, trained on `texts`; the same texts give the same tokens.
 
-    Every byte is a token, so that any text can be read; the first token ends a text. The same texts give the same tokens.
-    It is kept in the cache under `content`, the texts' fingerprint.
+    `bytelevel`: BPE (Sennrich et al. 2016; Radford et al. 2019) in which every byte is a token, so that any text can be
+    read; the first token ends a text. `wordpiece`: as BERT's uncased one. It is kept in the cache under `content`, the
+    texts' fingerprint.
 
     Raises:
         MissingExtraError: the `tokenizers` library is not installed.
     """
-    name = hashlib.blake2b(f"{TRAINED} {content} {vocabulary}".encode(), digest_size=8).hexdigest()
+    about = f"{TRAINED} {content} {vocabulary}" + ("" if kind == "bytelevel" else f" {kind}")
+    name = hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
     place = cache_dir() / "tokenizers" / f"{name}.json"
     if place.is_file():
         try:
@@ -94,7 +99,7 @@ def trained(texts: Sequence[str], content: str, vocabulary: int, progress: Progr
             pass
     require("tokenizers")
     progress.say(f"training a tokenizer of {vocabulary:,} tokens on {sum(map(len, texts)):,} characters")
-    made = _library(texts, vocabulary)
+    made = _library(texts, vocabulary) if kind == "bytelevel" else _wordpiece(texts, vocabulary)
     write_text(place, made.model_dump_json())
     return made
 
@@ -114,6 +119,36 @@ def _library(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
         theirs.save(str(Path(folder) / "tokenizer.json"))
         return read(Path(folder))
+
+
+def _wordpiece(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """By merging pairs, as the library's own trainer; that one numbers letters as a hash table has them, so that two of its
+    trainings differ. Here a mark stands before each word, and says afterwards which tokens begin one.
+    """
+    from tokenizers import Tokenizer as Theirs
+    from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+    theirs: Any = Theirs(models.BPE())
+    theirs.normalizer = normalizers.BertNormalizer(lowercase=True)
+    theirs.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(replacement=BEGINS, prepend_scheme="always")]
+    )
+    counts = Counter(char for text in texts for char in theirs.normalizer.normalize_str(text) if not char.isspace())
+    # Each letter is there twice, at the beginning of a word and within: half of the tokens are left for longer ones.
+    letters = sorted(sorted(counts, key=lambda char: (-counts[char], char))[: vocabulary // 4])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(FRAME) - len(letters), initial_alphabet=[BEGINS, *letters],
+        limit_alphabet=len(letters) + 1, show_progress=False,
+    )  # fmt: skip
+    theirs.train_from_iterator(texts, trainer)
+    learnt = set(theirs.get_vocab()) - {BEGINS}
+    found = {token[1:] if token.startswith(BEGINS) else f"##{token}" for token in learnt}
+    pad, unknown, first, last, mask = FRAME
+    return Tokenizer(
+        kind="wordpiece", vocabulary="\n".join([*FRAME, *sorted((found | set(letters)) - set(FRAME))]), lowercase=True,
+        unknown=unknown, pad=pad, first=first, last=last, mask=mask,
+        special={token: number for number, token in enumerate(FRAME)},
+    )  # fmt: skip
 
 
 def stream(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.int32]:
