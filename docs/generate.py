@@ -27,6 +27,7 @@ from compressor.evaluation.document import SampleGroups, Shift
 from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.recipe import Recipe
 from compressor.reporting.document import Report
+from compressor.reporting.foretold import Continuations
 from compressor.runnote import RunNote
 from compressor.section import span
 from compressor.web.document import WebPage
@@ -65,6 +66,7 @@ MODELS: dict[str, type[Document]] = {
     "benchmark": Benchmark,
     "groups": SampleGroups,
     "shift": Shift,
+    "continuations": Continuations,
     "report": Report,
     "generate": Continuation,
     "speculate": Speculation,

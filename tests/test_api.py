@@ -59,20 +59,21 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress lengths",
-    "distill": f"{STREET} name resume progress command shift pilot strict_data time",
+    "distill": f"{STREET} name resume progress command shift pilot strict_data time task",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress web",
     "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress shift pilot strict_data time",
+    "plan": f"{STREET} resume progress shift pilot strict_data time task",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
     "try_out": "model write port open_page assets fetch progress",
-    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
+    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command "
+    "task",
 }
 """What is promised: a name may join at the end, none may go or move."""
 
@@ -180,7 +181,7 @@ def test_the_street_from_python(workdir: Path, run: Path, torchscript: None, mon
     assert {row.processes for row in timed.document.rows} == {1}  # from the run's own recipe
     assert timed.run == made.run
     figures = compressor.evaluate(made.run, progress=compressor.Silent())
-    assert figures.document.samples == 80
+    assert figures.plain()["samples"] == 80
     again = compressor.report(made.run, progress=compressor.Silent())
     assert isinstance(again, compressor.ReportResult)
     assert again.document.models[0].role == "teacher"

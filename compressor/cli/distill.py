@@ -22,6 +22,7 @@ from compressor.cli.options import (
     Seed,
     Settings,
     Student,
+    Task,
     Teacher,
     Verbose,
     typed,
@@ -67,6 +68,7 @@ def distill(
     time: Annotated[
         str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
     ] = None,
+    task: Task = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -90,6 +92,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --unlabeled more-photos/
 
+        compress distill --task lm --teacher layers:6,hidden:256 --student layers:3 --data corpus.txt
+
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
@@ -105,6 +109,7 @@ def distill(
         "pilot": pilot,
         "strict_data": strict_data,
         "time": time,
+        "task": task,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

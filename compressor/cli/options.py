@@ -17,6 +17,10 @@ Teacher = Annotated[
 ]
 Student = Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")]
 Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="lm: a causal language model learns the data's running text. Without it they are classified."),
+]
 RecipeFile = Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")]
 Assistants = Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of every stage.")]

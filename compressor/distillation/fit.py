@@ -18,7 +18,7 @@ from compressor import interrupt
 from compressor.data.dataset import Dataset
 from compressor.data.loaders import Batch, EpochOrder
 from compressor.distillation.guides import Several
-from compressor.distillation.history import History, rank
+from compressor.distillation.history import History
 from compressor.distillation.job import Fitted, Job
 from compressor.distillation.probe import normalised
 from compressor.distillation.state import Parts, Progressed, Saves
@@ -95,7 +95,7 @@ class _Training:
         self.run, self.job, self.dataset, self.loader, self.order = run, run.job, dataset, loader, order
         self.device = run.accelerator.device
         self.saves = saves
-        self.history = History(folder / "metrics.jsonl")
+        self.history = History(folder / "metrics.jsonl", surest=dataset.tokens)
         self.at = Progressed()
         self.sums: dict[str, Tensor] = {}
         """Loss and terms over the steps of this epoch."""
@@ -129,7 +129,7 @@ class _Training:
                 except (NotFiniteError, OutOfMemoryError) as trouble:
                     self._go_back(trouble, progress)
                     continue
-                progress.say(_line(self.job, record))
+                progress.say(_line(self.job, record, tokens=self.dataset.tokens))
                 if watch is not None:
                     watch(record)
         except BaseException:
@@ -176,14 +176,15 @@ class _Training:
         }
 
     def _better_than_the_start(self, record: dict[str, Any]) -> bool:
-        return not self.at.start or rank(record) < rank(self.at.start)
+        return not self.at.start or self.history.rank(record) < self.history.rank(self.at.start)
 
     def say_what_is_kept(self, progress: Progress) -> None:
         """Where training made trained weights no better: `run.best` is then what they were."""
         if self.history.records and not self._better_than_the_start(self.history.best):
+            kept = _shown(self.at.start, tokens=self.dataset.tokens)
             progress.say(
-                f"{self.job.label}: no epoch is better on validation than the weights that it began with "
-                f"({self.at.start['validation_top1']:.3f}), which are kept"
+                f"{self.job.label}: no epoch is better on validation than the weights that it began with ({kept}), "
+                "which are kept"
             )
 
     def _train(self, epoch: int, bar: Bar) -> None:
@@ -316,9 +317,16 @@ def _set_modes(run: Running, epoch: int) -> None:
         model.eval()  # what does not learn does not count batches either
 
 
-def _line(job: Job, record: dict[str, Any]) -> str:
+def _line(job: Job, record: dict[str, Any], *, tokens: bool) -> str:
     loss = math.nan if record["loss"] is None else record["loss"]
     return (
         f"{job.label} · epoch {record['epoch']}/{job.epochs} · loss {loss:.3f} · "
-        f"validation {record['validation_top1']:.3f} · {record['seconds']:.1f} s"
+        f"validation {_shown(record, tokens=tokens)} · {record['seconds']:.1f} s"
     )
+
+
+def _shown(seen: dict[str, Any], *, tokens: bool) -> str:
+    """The figure of validation that people look at."""
+    if tokens:
+        return f"perplexity {math.exp(min(seen['validation_nll'], 700)):.1f}"
+    return f"{seen['validation_top1']:.3f}"

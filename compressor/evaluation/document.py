@@ -6,6 +6,7 @@ from typing import Literal
 
 from compressor.artifact.metadata import TemperatureOf
 from compressor.document import Document
+from compressor.runnote import LanguageFigures
 
 
 class Figures(Document):
@@ -205,3 +206,16 @@ class Evaluation(Document):
     """With `--shift`: over the damages."""
     slices: list[Slice] = []
     """By group, where the data have a `metadata.csv`."""
+
+
+class LanguageEvaluation(Document):
+    """What `compress evaluate --json` prints of a language model."""
+
+    model: str
+    """As it was named."""
+    data: str
+    """The corpus' name."""
+    split: str
+    """test, validation, train or all."""
+    language: LanguageFigures
+    """On the text of the split."""

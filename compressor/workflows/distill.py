@@ -29,8 +29,8 @@ from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import exported
-from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows import continuing, exported
+from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
@@ -95,6 +95,7 @@ def distill(
     pilot: float | str | None = None,
     strict_data: bool | None = None,
     time: str | None = None,
+    task: str | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
     Args: the options of `compress distill`; docs/recipes.md has what they change.
@@ -113,10 +114,9 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
     )  # fmt: skip
-    own = accelerator(device)
-    chosen, stopped = choose(recipe, given, settings, resume)
+    (chosen, stopped), own = choose(recipe, given, settings, resume), accelerator(device)
     planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
@@ -182,8 +182,10 @@ def _carry_out(
                 measured = document(
                     files, recipe.benchmark, progress,
                     seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                    foretold=foretold(run),
                 )  # fmt: skip
                 write_json(run.benchmark, finite(measured) | {"made_from": origin})
+        continuing.collect(run, results, dataset, progress)
         if recipe.evaluation.shift:
             with run.timed("shift"):
                 write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))

@@ -28,6 +28,7 @@ from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.models.text import gpt2_weights
+from compressor.models.text.gpt2 import Gpt2, Gpt2Architecture
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -74,7 +75,11 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     teacher = results["teacher", stage.seeds[0]][0]
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
-    wanted = [(run.path, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
+    precisions = ordered(recipe.export.precisions)
+    if isinstance(teacher.card.architecture, Gpt2Architecture) and "fp16" in precisions:
+        progress.say("fp16: a language model is exported in fp32 or int8")
+        precisions.remove("fp16")
+    wanted = [(run.path, run.artifact(p), p) for p in precisions]
     wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for source, path, precision in wanted:
@@ -129,9 +134,19 @@ def export_one(
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = exported.digest(path)
-    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
+    if isinstance(model, Gpt2):
+        try:
+            told = export_lm.export_trained(
+                model, card, path, precision=precision, config=config, dataset=dataset, recipe=recipe, fp32=fp32, progress=progress,
+            )  # fmt: skip
+        except CompressorError:
+            if precision == "int8":
+                _removed(path, label, run, progress)
+            raise
+        return _listed(entry.model_copy(update=told), path, run, before, made_from, progress)
+    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     if precision == "int8":
         if config.int8.qat and (run is None or not run.recipe.is_file()):
             raise UsageError("--qat needs the teacher of a run: export a run (compress export runs/NAME --qat)")
@@ -145,10 +160,7 @@ def export_one(
             write_json(run.int8, outcome.document())
         entry = entry.model_copy(update={"int8": outcome.document()})
         if outcome.chosen is None or outcome.parity is None:
-            saved_at(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
-            exported.enlist(run, path, label, None)
-            exported.forget(run, label, progress)
+            _removed(path, label, run, progress)
             return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
@@ -156,9 +168,30 @@ def export_one(
             model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress,
             lengths=lengths,
         ).parity  # fmt: skip
+    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
+    return _listed(entry, path, run, before, made_from, progress)
+
+
+def _removed(path: Path, label: str, run: RunFolder | None, progress: Progress) -> None:
+    """Takes a file of an earlier export away, which would be taken for one that was refused."""
+    saved_at(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    exported.enlist(run, path, label, None)
+    exported.forget(run, label, progress)
+
+
+def _listed(
+    entry: ArtifactEntry,
+    path: Path,
+    run: RunFolder | None,
+    before: str | None,
+    made_from: str | None,
+    progress: Progress,
+) -> ArtifactEntry:
+    """The entry with what says that the file need not be made again, in the run's `exports.json`."""
+    label = str(entry.file)
     if before not in (None, exported.digest(path)):
         exported.forget(run, label, progress)
-    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     entry = entry.model_copy(update={"made_from": made_from, "digest": exported.digest(path)})
     exported.enlist(run, path, label, entry)
     return entry
@@ -266,7 +299,7 @@ def export(
         return ExportResult(files=files, document=entries)
     path, run = _source(source)
     model, card = checkpoint.load(path)
-    dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
+    dataset, _ = data_for(path, card.dataset, data, "test", progress, told=export_lm.reads(path, card))
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
     _same_data(run, card, dataset, data)

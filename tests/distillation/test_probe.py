@@ -154,7 +154,7 @@ def test_the_best_epoch_is_kept_and_stepping_stones_lie_beside_it(dataset: Datas
 
 def test_trained_weights_that_training_spoils_are_kept_as_they_were(dataset: Dataset, tmp_path: Path) -> None:
     good = run(start("finetune"), dataset, tmp_path / "good", epochs=4)
-    spoilt = {"optimizer": {"lr": 50.0, "name": "sgd"}, "warmup_epochs": 0, "clip": None}
+    spoilt: dict[str, Any] = {"optimizer": {"lr": 50.0, "name": "sgd"}, "warmup_epochs": 0, "clip": None}
     begin = replace(start(fresh=False), model=good.model())
     after = run(begin, dataset, tmp_path / "spoilt", epochs=1, **spoilt)
     line = json.loads((tmp_path / "spoilt" / "metrics.jsonl").read_text())
