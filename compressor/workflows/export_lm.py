@@ -25,6 +25,7 @@ from compressor.models.text import gpt2_weights
 from compressor.models.text.gpt2 import Gpt2, Gpt2Architecture
 from compressor.progress import Progress
 from compressor.quantization import cpus
+from compressor.quantization import language as integers
 from compressor.quantization.config import ArtifactsConfig
 from compressor.quantization.document import ArtifactEntry
 
