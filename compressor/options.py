@@ -17,8 +17,11 @@ Settings = Sequence[str] | Mapping[str, Any]
 
 Config = TypeVar("Config", bound=Section)
 
-_OPTIONS = {"providers": "provider", "batches": "batch", "precisions": "precision"}
-"""Keys that take several values, and the options that give them; the others have one name."""
+_OPTIONS = {
+    "providers": "provider", "batches": "batch", "precisions": "precision", "max_latency_ms": "max-latency",
+    "max_size_mb": "max-size", "max_memory_mb": "max-memory",
+}  # fmt: skip
+"""Keys that take several values or have a unit in their name, and the options that give them; the others have one name."""
 
 
 def checked(kind: type[Config], **values: Any) -> Config:
@@ -44,6 +47,8 @@ KEYS = {
     "epochs": "stage.epochs", "batch_size": "stage.batch_size", "image_size": "data.image_size",
     "limit": "data.limit", "views": "stage.targets.views", "cache_limit": "stage.targets.cache_limit",
     "shift": "evaluation.shift", "strict_data": "data.strict", "task": "data.task",
+    "max_latency": "student.budget.max_latency_ms", "max_size": "student.budget.max_size_mb",
+    "max_memory": "student.budget.max_memory_mb", "precision": "student.budget.precisions",
 }  # fmt: skip
 """Option → its key in the recipe, where it is not the option's own name."""
 
@@ -78,6 +83,28 @@ def lasting(text: str) -> float:
     if not 0 < total <= 1e7:
         raise ValueError("write how long with its units, such as 90s, 10m or 1h30m")
     return total
+
+
+_UNITS = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
+
+
+def milliseconds(value: float | str) -> float:
+    """Milliseconds of `5ms`, `0.5s`, `800us`; a bare number is milliseconds. Raises ValueError, which says how it is written."""
+    return _measured(value, {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3}, "5ms or 0.5s")
+
+
+def megabytes(value: float | str) -> float:
+    """MB (10⁶ bytes) of `4MB`, `900KB`, `0.1GB`, `4MiB`; a bare number is MB. Raises ValueError, which says how it is written."""
+    binary = {"kib": 1024 / 1e6, "mib": 1024**2 / 1e6}
+    return _measured(value, {"": 1.0, "mb": 1.0, "kb": 1e-3, "gb": 1e3, "b": 1e-6} | binary, "4MB or 900KB")
+
+
+def _measured(value: float | str, units: dict[str, float], example: str) -> float:
+    found = _UNITS.fullmatch(str(value).strip().lower())
+    amount = float(found.group(1)) * units.get(found.group(2), 0.0) if found else 0.0
+    if not 0 < amount <= 1e9:
+        raise ValueError(f"write a number above 0 with its unit, such as {example}")
+    return amount
 
 
 def numbers(value: int | str | Sequence[int] | None, option: str) -> list[int] | None:

@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "pilot.json"
 
     @property
+    def students(self) -> Path:
+        """Of a student for a budget: candidates, trials, measurements."""
+        return self.path / "students.json"
+
+    @property
     def report(self) -> Path:
         """The report's data."""
         return self.path / "report.json"

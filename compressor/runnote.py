@@ -86,6 +86,21 @@ class Budget(Document):
     """Role → epochs, of each seed; 0 where nothing is trained."""
 
 
+class ChosenStudent(Document):
+    """What became of a budget of milliseconds and megabytes; `students.json` has the figures."""
+
+    name: str | None = None
+    """The student that keeps to it, measured after training; null where none does, or not yet."""
+    file: str | None = None
+    """Its file that does."""
+    finalists: list[str] = []
+    """What was tried by short trainings; none where the student was named."""
+    reason: str = ""
+    """Why it was trained first."""
+    measured: list[str] = []
+    """A sentence per trained student and file: what it came to."""
+
+
 class RunNote(Document):
     """`run.json`: how a run was started and how it ended."""
 
@@ -117,6 +132,8 @@ class RunNote(Document):
     """What it failed with, if it did."""
     budget: Budget | None = None
     """Null where the run was given no time."""
+    student: ChosenStudent | None = None
+    """Null where the run was given no milliseconds or megabytes, or has not measured its student yet."""
     taken: dict[str, float] = {}
     """Phase → seconds that it took, over all starts: start, teacher (its members with it), targets (a teacher's answers),
     assistant, student, baseline, export, benchmark, shift; the report, which tells them, is not among them."""

@@ -22,6 +22,7 @@ from pydantic import BaseModel, TypeAdapter
 from compressor.artifact.text.document import Continuation
 from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.drafts import Speculation
+from compressor.benchmarking.students import Students
 from compressor.document import Document
 from compressor.evaluation.document import SampleGroups, Shift
 from compressor.quantization.document import ArtifactEntry, Int8
@@ -71,6 +72,7 @@ MODELS: dict[str, type[Document]] = {
     "generate": Continuation,
     "speculate": Speculation,
     "try": WebPage,
+    "students": Students,
 }
 """`<name>.json` in a run folder → what it holds; `exports.json` is a list of entries, `PRINTED` lies in no folder."""
 

@@ -59,18 +59,20 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress lengths",
-    "distill": f"{STREET} name resume progress command shift pilot strict_data time task",
+    "distill": f"{STREET} name resume progress command shift pilot strict_data time task max_latency max_size max_memory "
+    "precision",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
     "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress web",
     "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress shift pilot strict_data time task",
+    "plan": f"{STREET} resume progress shift pilot strict_data time task max_latency max_size max_memory precision",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
+    "students": "max_latency max_size max_memory precision data classes image_size candidates threads output progress",
     "try_out": "model write port open_page assets fetch progress",
     "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command "
     "task",
@@ -129,6 +131,7 @@ def test_options_and_arguments_have_the_same_names() -> None:
         "predict",
         "report",
         "speculate",
+        "students",
         "try_out",
         "tune",
     ):

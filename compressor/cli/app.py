@@ -19,6 +19,7 @@ from compressor.cli.models import models
 from compressor.cli.predict import predict
 from compressor.cli.report import report
 from compressor.cli.speculate import speculate
+from compressor.cli.students import students
 from compressor.cli.try_out import try_out
 from compressor.cli.tune import tune
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Turn a large, accurate teacher into a small, fast, deployable student, and prove what it did.",
 )
 
-for command in (distill, export, benchmark, evaluate, predict, generate, speculate, tune, report):
+for command in (distill, export, benchmark, evaluate, predict, generate, speculate, students, tune, report):
     app.command(command.__name__)(command)
 app.command("try")(try_out)
 app.add_typer(cache, name="cache")

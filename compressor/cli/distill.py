@@ -15,7 +15,11 @@ from compressor.cli.options import (
     Epochs,
     Json,
     Limit,
+    MaxLatency,
+    MaxMemory,
+    MaxSize,
     Name,
+    Precisions,
     Quiet,
     RecipeFile,
     Resume,
@@ -69,6 +73,10 @@ def distill(
         str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
     ] = None,
     task: Task = None,
+    max_latency: MaxLatency = None,
+    max_size: MaxSize = None,
+    max_memory: MaxMemory = None,
+    precision: Precisions = None,
     device: Device = "auto",
     settings: Settings = None,
     name: Name = None,
@@ -98,6 +106,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
 
+        compress distill --teacher resnet50 --student auto --max-latency 5ms --max-size 4MB --data photos/
+
         compress distill --resume runs/NAME
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
@@ -110,6 +120,7 @@ def distill(
         "strict_data": strict_data,
         "time": time,
         "task": task,
+        "max_latency": max_latency, "max_size": max_size, "max_memory": max_memory, "precision": precision,
         "progress": console.progress,
     }  # fmt: skip
     console.show(compressor.plan(**given) if dry_run else compressor.distill(**given, name=name, command=typed()))

@@ -15,7 +15,10 @@ Teacher = Annotated[
         help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b."
     ),
 ]
-Student = Annotated[str | None, typer.Option(help="timm name; short names work: mobilenetv3.")]
+Student = Annotated[
+    str | None,
+    typer.Option(help="timm name; short names work: mobilenetv3. `auto`: the best for --max-latency, --max-size."),
+]
 Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
 Task = Annotated[
     str | None,
@@ -30,6 +33,12 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Any recipe value: stage.objective.kd.temperature=2.")
 ]
+MaxLatency = Annotated[
+    str | None, typer.Option(help="Most that the student's median call may take on this CPU: 5ms, 0.5s.")
+]
+MaxSize = Annotated[str | None, typer.Option(help="Most that the student's file may be: 4MB, 900KB.")]
+MaxMemory = Annotated[str | None, typer.Option(help="Most memory of a process that runs the student: 60MB.")]
+Precisions = Annotated[str | None, typer.Option(help="What a student with a budget may ship as: int8,fp32.")]
 Name = Annotated[str | None, typer.Option(help="The run folder's name in runs/.")]
 Resume = Annotated[
     str | None, typer.Option(help="Continue what was stopped: runs/NAME, or auto: the newest unfinished run.")

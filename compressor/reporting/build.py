@@ -20,7 +20,7 @@ from compressor.evaluation.slices import Answers
 from compressor.files import checked, finite, read_document, read_documents, read_lines, write_json, write_text
 from compressor.progress import log
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.reporting import examples, headline, html, language, mistakes, pilot, pull_request, robustness
+from compressor.reporting import examples, headline, html, language, mistakes, pilot, pull_request, robustness, students
 from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Model, Report, RunEntry, Timing
 from compressor.reporting.foretold import Continuations, Helped
 from compressor.runfolder import RunFolder
@@ -107,6 +107,7 @@ def build(run: RunFolder) -> Report:
         continuations=read_document(run.continuations, Continuations).texts if run.continuations.is_file() else [],
         slices=robustness.slices_of(run, [_answers(stage) for stage in stages]),
         shift=robustness.shift_of(run),
+        students=students.of_run(run),
         pilot=pilot.pilot_of(run),
         errors=Errors(classes=[], models=[]) if told else _errors(classes, stages),
         reliability=[] if told else mistakes.reliability(run),

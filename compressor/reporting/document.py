@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compressor.benchmarking.document import ModelFacts, Timed, Verdict
+from compressor.benchmarking.students import Students
 from compressor.distillation.document import Pilot
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
@@ -229,6 +230,8 @@ class Report(Document):
     """By group of the test samples, where the data have a `metadata.csv`."""
     shift: Shift | None = None
     """Under damage; null where it was not asked for."""
+    students: Students | None = None
+    """What was asked of the student's file, what was tried for it and what was measured; null where nothing was asked."""
     pilot: Pilot | None = None
     """What chose how the student is taught; null where the recipe said it."""
     errors: Errors

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from compressor.benchmarking.students import Students
 from compressor.packages import require
-from compressor.reporting import headline, language, pilot, plots, robustness, tables
+from compressor.reporting import headline, language, pilot, plots, robustness, students, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
 from compressor.text import clean
@@ -25,14 +26,15 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         remarks=[
             text
             for text in (
-                headline.choice_line(report.choice), headline.measured_on(report), language.help_line(report), language.windows_line(report), pilot.line(report),
+                headline.choice_line(report.choice), headline.measured_on(report), language.help_line(report),
+                language.windows_line(report), students.line(report.students), pilot.line(report),
                 headline.time_line(report), robustness.shift_line(report),
             )
             if text
         ],
         lost=robustness.slice_line(report),
         verdicts=report.verdicts,
-        plots=plots.plots(report),
+        plots=[*plots.plots(report), *([drawn] if report.students and (drawn := students.plot(report.students)) else [])],
         examples=examples or [],
         continued=[
             (language.shown(one.prompt), [(by, language.shown(text)) for by, text in one.texts.items()])
@@ -40,6 +42,7 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         ],
         sections=[
             ("Models", *language.models_table(report)),
+            *students.sections(report.students),
             *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),
             ("Exported files", *language.exports_table(report.exports)),
             ("Benchmark", *tables.benchmark_table(report.benchmark)),
@@ -54,13 +57,22 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
     )  # fmt: skip
 
 
+def students_page(found: Students) -> str:
+    """What `compress students` shows as one self-contained page. Raises MissingExtraError without jinja2."""
+    drawn = students.plot(found)
+    return page(
+        "students.html", asked=students.asked(found.limits), plots=[drawn] if drawn else [], columns=students.COLUMNS,
+        lines=students.lines(found), remarks=students.remarks(found),
+    )  # fmt: skip
+
+
 def page(template: str, **values: Any) -> str:
     """One of the room's templates, with the style and the macros that all share. Raises MissingExtraError."""
     require("jinja2")
     import jinja2
 
     room = files("compressor.reporting")
-    names = ("report.html", "comparison.html", "parts.html")
+    names = ("report.html", "comparison.html", "students.html", "parts.html")
     texts = {name: (room / name).read_text("utf-8") for name in names}
     environment = jinja2.Environment(
         loader=jinja2.DictLoader(texts),

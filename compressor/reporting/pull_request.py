@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from compressor import text
-from compressor.reporting import headline, language, pilot, robustness, tables
+from compressor.reporting import headline, language, pilot, robustness, students, tables
 from compressor.reporting.document import Report
 from compressor.text import markdown
 
@@ -17,17 +19,28 @@ def render(report: Report) -> str:
     ]
     parts += [f"**{markdown(entry.text)}**" for entry in report.verdicts]
     remarks = (
-        headline.choice_line(report.choice), headline.measured_on(report), language.help_line(report), language.windows_line(report), pilot.line(report),
-                headline.time_line(report), robustness.shift_line(report),
+        headline.choice_line(report.choice), headline.measured_on(report), language.help_line(report),
+        language.windows_line(report), students.line(report.students), pilot.line(report), headline.time_line(report),
+        robustness.shift_line(report),
     )  # fmt: skip
     parts += [markdown(line) for line in remarks if line]
     parts += [f"**{markdown(line)}**" for line in [robustness.slice_line(report)] if line]
     parts += [f"**Note.** {markdown(warning)}" for warning in report.warnings]
     parts += ["## Models", tables.grid(*language.models_table(report))]
+    parts += _sections(report)
+    versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
+    parts += ["## How", f"    {text.line(report.run.command)}", f"Versions: {markdown(versions)}."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(report: Report) -> list[str]:
+    """What there is of the report's other tables, each under its title."""
+    found: list[tuple[str, tuple[str, ...], Any]] = [*students.sections(report.students)]
     if report.pilot:
-        parts += ["## Pilot", tables.grid(*pilot.table(report.pilot))]
+        found.append(("Pilot", *pilot.table(report.pilot)))
     if report.exports:
-        parts += ["## Exported files", tables.grid(*language.exports_table(report.exports))]
+        found.append(("Exported files", *language.exports_table(report.exports)))
+    parts = [part for title, columns, lines in found for part in (f"## {title}", tables.grid(columns, lines))]
     if report.int8:
         parts += [
             "## int8",
@@ -48,6 +61,4 @@ def render(report: Report) -> str:
         parts += ["## Under damage", tables.grid(*robustness.shift_table(report.shift))]
     if report.budget:
         parts += ["## Time", tables.grid(tables.TIME_COLUMNS, tables.time_lines(report))]
-    versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
-    parts += ["## How", f"    {text.line(report.run.command)}", f"Versions: {markdown(versions)}."]
-    return "\n\n".join(parts) + "\n"
+    return parts

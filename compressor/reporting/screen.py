@@ -17,7 +17,7 @@ from compressor.evaluation.document import Evaluation, LanguageEvaluation, Shift
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
-from compressor.reporting import headline, language, pilot, robustness, tables
+from compressor.reporting import headline, language, pilot, robustness, students, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 from compressor.text import clean
@@ -87,6 +87,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
         *(entry.text for entry in found.verdicts),
         language.help_line(found),
         language.windows_line(found),
+        students.line(found.students),
         pilot.line(found),
         headline.time_line(found),
         robustness.slice_line(found),
@@ -99,7 +100,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
         blocks.append(f"Note: {warning}")
     if found.slices:
         blocks += ["", Table(*robustness.slice_table(found.slices))]
-    blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {run.artifact('fp32')}")
+    blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {students.ships(run, found.students)}")
     blocks += [line for line in [language.next_line(found, run)] if line]
     return blocks
 

@@ -18,6 +18,7 @@ KINDS = {
     "decoded": "decoded data",
     "assistants": "a trained assistant",
     "models": "a model with random weights, to be timed",
+    "screened": "what a candidate for the student costs here",
 }
 """Folder of the cache → what lies there."""
 

@@ -19,17 +19,18 @@ from compressor.display import surroundings
 from compressor.distillation.accelerator import accelerator
 from compressor.errors import CompressorError, UsageError
 from compressor.files import finite, write_json, write_text
-from compressor.options import Settings, options, spelled
+from compressor.options import Settings, listed, options, spelled
 from compressor.packages import require, versions
 from compressor.progress import Progress
 from compressor.recipe import Recipe
 from compressor.reporting import build, screen
 from compressor.reporting.document import Report
 from compressor.reporting.screen import Block, Shown
+from compressor.reporting.students import ships
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import continuing, exported
+from compressor.workflows import continuing, exported, selecting
 from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
@@ -96,6 +97,10 @@ def distill(
     strict_data: bool | None = None,
     time: str | None = None,
     task: str | None = None,
+    max_latency: float | str | None = None,
+    max_size: float | str | None = None,
+    max_memory: float | str | None = None,
+    precision: str | Sequence[str] | None = None,
 ) -> DistillResult:
     """The whole street: plan, data, teacher, chain, student, export, benchmark, report.
     Args: the options of `compress distill`; docs/recipes.md has what they change.
@@ -115,19 +120,32 @@ def distill(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
         cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
+        max_latency=max_latency, max_size=max_size, max_memory=max_memory, precision=listed(precision),
     )  # fmt: skip
-    (chosen, stopped), own = choose(recipe, given, settings, resume), accelerator(device)
-    planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since)
+    own = accelerator(device)
+    chosen, stopped = choose(recipe, given, settings, resume)
+    spelt = command or spelled("distill", given, settings)
+    return _distilled(chosen, stopped, own, name=name, command=spelt, since=since, progress=progress)
+
+
+def _distilled(
+    chosen: Recipe, stopped: RunFolder | None, device: Accelerator, *, name: str | None, command: str, since: float,
+    progress: Progress,
+) -> DistillResult:  # fmt: skip
+    """A recipe's run, new or one that was `stopped`."""
+    chosen, screened = selecting.prepared(chosen, progress)
+    planned = divide(make_plan(chosen, progress), chosen, device, progress, since=since)
     run = stopped or runfolder.create(name or run_name(planned))
     progress.say(f"run folder: {run.path}")
+    if screened:
+        write_json(run.students, screened)
     try:
-        spelt = command or spelled("distill", given, settings)
-        found = carry_out(planned, run, progress, device=own, command=spelt, since=since)
+        found = carry_out(planned, run, progress, device=device, command=command, since=since)
     except KeyboardInterrupt:
         progress.say(f"stopped; continue with: compress distill --resume {run.path}")
         raise
     files = {p: run.artifact(p) for p in ("fp32", "fp16", "int8") if run.artifact(p).is_file()}
-    return DistillResult(run=run.path, student=run.artifact("fp32"), files=files, document=found)
+    return DistillResult(run=run.path, student=ships(run, found.students), files=files, document=found)
 
 
 def carry_out(
@@ -172,23 +190,13 @@ def _carry_out(
     )
     run.took("start", 0.0 if since is None else monotonic() - since)
     try:
-        planned, results = train(planned, run, device, progress)
-        with run.timed("export"):
-            ship(run, results, recipe.ship, progress)
-            files = export_run(planned, run, results, progress)
-        origin = exported.measured_from(files, recipe.benchmark)
-        with run.timed("benchmark"):
-            if not exported.is_measured(run, origin):
-                measured = document(
-                    files, recipe.benchmark, progress,
-                    seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
-                    foretold=foretold(run),
-                )  # fmt: skip
-                write_json(run.benchmark, finite(measured) | {"made_from": origin})
-        continuing.collect(run, results, dataset, progress)
+        over = _for_budget(planned, run, device, progress)
         if recipe.evaluation.shift:
             with run.timed("shift"):
                 write_json(run.shift, shift_of(run, dataset, progress, str(device.device)))
+        if over is not None:  # the report is written all the same
+            build.write(run, dataset)
+            raise over
         run.update(status="done", finished=runfolder.now())
         return build.write(run, dataset)
     except BaseException as error:
@@ -201,6 +209,40 @@ def _carry_out(
                 f"then compress distill --resume {run.path}"
             ) from error
         raise
+
+
+def _for_budget(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> CompressorError | None:
+    """Makes students until one keeps to the recipe's budget, or the one where there is none; what is wrong where none does."""
+    while True:
+        selecting.tidied(planned, run)
+        planned = _made(planned, run, device, progress)
+        try:
+            further = selecting.following(planned, run, progress)
+        except CompressorError as error:
+            return error
+        if further is None:
+            return None
+        planned = further
+
+
+def _made(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> Plan:
+    """Trains what is not trained yet, exports what ships and measures it; the plan with what was settled on the way."""
+    planned, results = train(planned, run, device, progress)
+    recipe, dataset = planned.recipe, planned.dataset
+    with run.timed("export"):
+        ship(run, results, recipe.ship, progress)
+        files = export_run(planned, run, results, progress)
+    origin = exported.measured_from(files, recipe.benchmark)
+    with run.timed("benchmark"):
+        if not exported.is_measured(run, origin):
+            measured = document(
+                files, recipe.benchmark, progress,
+                seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                foretold=foretold(run),
+            )  # fmt: skip
+            write_json(run.benchmark, finite(measured) | {"made_from": origin})
+    continuing.collect(run, results, dataset, progress)
+    return planned
 
 
 def same_data(run: RunFolder, dataset: Dataset) -> None:

@@ -21,13 +21,14 @@ from compressor.distillation.room import no_room_for_images, no_room_for_targets
 from compressor.models import cost
 from compressor.models.family import family_of
 from compressor.objectives.objective import active, needs, without_teacher
-from compressor.options import Settings, options
+from compressor.options import Settings, listed, options
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.recipe import Recipe
 from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import selecting
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.plan import NEEDED, Plan, Stage, make_plan
@@ -72,6 +73,10 @@ def plan(
     strict_data: bool | None = None,
     time: str | None = None,
     task: str | None = None,
+    max_latency: float | str | None = None,
+    max_size: float | str | None = None,
+    max_memory: float | str | None = None,
+    precision: str | Sequence[str] | None = None,
 ) -> PlanResult:
     """What `distill` with the same arguments would do and take, from a few measured steps; trains nothing.
 
@@ -85,8 +90,10 @@ def plan(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
         cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
+        max_latency=max_latency, max_size=max_size, max_memory=max_memory, precision=listed(precision),
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
+    chosen, _ = selecting.prepared(chosen, progress)
     own = accelerator(device)
     planned = divide(make_plan(chosen, progress), chosen, own, progress, since=since, keep=False)
     return PlanResult(document=estimate(planned, own, progress))
@@ -96,7 +103,7 @@ def estimate(planned: Plan, device: Accelerator, progress: Progress) -> Estimate
     """What a run would take, from a few measured steps of each stage; leaves nothing behind."""
     stages: list[EstimatedStage] = []
     seen_by, stored = None, 0
-    notes: list[str] = []
+    notes = selecting.notes(planned)
     with progress.bar("measuring a few steps", len(planned.stages)) as bar:
         for one in walk(planned, device.device):
             stage, first, own, data = one.stage, one.first, one.teacher, one.data

@@ -81,6 +81,8 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     if recipe.evaluation.shift:
         damages_of(kind)  # said before hours of training, not after
     members = named_teachers(recipe.teacher.model, kind, progress)
+    if recipe.student.model == "auto":
+        raise UsageError("student 'auto' is chosen by `compress distill`, for a budget; name the student here")
     student = resolve(recipe.student.model, role="student", modality=kind)[0]
     wanted = [] if isinstance(recipe.assistants, str) else recipe.assistants
     assistants = [resolve(a, role="assistant", modality=kind)[0] for a in wanted]
@@ -90,7 +92,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         ",".join(m.spelled if m.made else str(rooted(m.spelled)) for m in members),
         "+".join(m.name for m in members),
     )
-    _check_overrides(recipe, [*(m.name for m in members), student, *assistants])
+    _check_overrides(recipe, [*(m.name for m in members), student, *recipe.student.finalists, *assistants])
     for member in members:
         if member.given:
             first = assistants[0] if assistants else "student"
@@ -257,11 +259,12 @@ def baseline_epochs(epochs: int, dataset: Dataset, taught: Dataset | None = None
 
 
 def run_name(planned: Plan) -> str:
-    """`teacher-student-data`."""
+    """`teacher-student-data`; a student that is still to be chosen is `auto`."""
     recipe = planned.recipe
     teacher = planned.stage("teacher")
     assert teacher is not None
-    return f"{teacher.model}-{recipe.student.model}-{planned.dataset.name}"
+    student = "auto" if recipe.student.finalists else recipe.student.model
+    return f"{teacher.model}-{student}-{planned.dataset.name}"
 
 
 def begin(

@@ -14,7 +14,7 @@ from compressor.distillation import chain
 from compressor.distillation.chain import Result
 from compressor.progress import Progress
 from compressor.runfolder import RunFolder
-from compressor.workflows import pilot
+from compressor.workflows import pilot, selecting
 from compressor.workflows.plan import Plan, Stage, begin, settle
 from compressor.workflows.ship import Results
 from compressor.workflows.teaching import as_long_as_taught, decide_precision, introduction, train_one
@@ -35,6 +35,7 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
         if earlier:
             planned = decide_precision(planned, run, earlier[0], device, progress)
         if planned.stages[index].role not in ("member", "teacher"):  # what is still to be chosen is chosen now
+            planned = selecting.choose(planned, run, earlier, device, progress)
             planned = pilot.choose(planned, run, earlier, device, progress)
         for seed in planned.stages[index].seeds:
             stage = planned.stages[index]  # what one seed settles holds for the next
