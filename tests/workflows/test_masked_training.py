@@ -160,7 +160,7 @@ def test_an_encoder_without_a_head_is_trained_here_with_a_fresh_one(home: Path, 
     assert (first.origin, first.fresh_head, first.training) == ("pretrained", True, "finetune")
     said: list[str] = []
     progress = Silent()
-    progress.say = said.append  # type: ignore[method-assign]
+    progress.say = said.append  # type: ignore[method-assign,assignment]
     stage = plan.stages[0]
     taken = chain.taken_up(
         first, plan.dataset, stage.config, None, label="teacher", device=torch.device("cpu"), progress=progress
