@@ -18,8 +18,8 @@ from compressor.data.splits import SPLITS
 from compressor.errors import DataError
 from compressor.progress import Progress
 
-ROOM = 100_000_000
-"""Bytes of the logits that are kept of validation, and of test."""
+ROOM = {"validation": 100_000_000, "test": 25_000_000}
+"""Bytes of the logits that are kept of each: validation decides, and of test the whole text is measured anyway."""
 STEP = 8_400_000
 """Bytes of the logits of one forward: larger ones are given back to the system after each, and cost as much again."""
 TOKENS = 2048
@@ -110,8 +110,8 @@ def names(setup: LanguageSetup) -> list[str]:
 def held_out(setup: LanguageSetup, row: int) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """The windows of validation and of test whose logits, `row` bytes each, have room; and what is to be said of it."""
     held, notes = {}, []
-    for name in ("validation", "test"):
-        chosen = spread(setup.samples(name), max(1, ROOM // row))
+    for name, room in ROOM.items():
+        chosen = spread(setup.samples(name), max(1, room // row))
         held[name] = chosen
         if len(chosen) < setup.windows(name):
             notes.append(
