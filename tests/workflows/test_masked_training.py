@@ -199,7 +199,7 @@ def test_the_whole_street_ends_with_a_report_and_so_does_the_classifiers(
         "the words around tell more than chance"
     )
     exported = json.loads((run / "exports.json").read_text())
-    assert exported["exports"][0]["parity"]["max_relative_error"] < 1e-3
+    assert exported[0]["parity"]["max_relative_error"] < 1e-3
     result = compress(
         "distill", "--quiet", *brief, "--teacher", teacher, "--student", run, "--data", home / "asked.csv", "--epochs", "8",
         "--set", "teacher.epochs=8", "--set", "stage.optimizer.lr=0.05", "--set", "stage.batch_size=16", "--name", "fine",
