@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from compressor.data.language import read
 from compressor.data.loaders import training_loader
 from compressor.distillation import chain
 from compressor.distillation import fit as loop
@@ -149,6 +150,17 @@ def test_defaults_are_what_suits_tokens_and_what_was_given_stays(home: Path) -> 
     assert longer.data.options["length"] == 64
     with pytest.raises(UsageError, match="rkd compares all rows of a batch"):
         planned(home, stage__objective={"ce": {}, "rkd": {}}, stage__batch_size=64)
+
+
+def test_a_step_is_taken_in_parts_whose_logits_have_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert planned(home).recipe.stage.micro_batch is None
+    classes = len(planned(home).dataset.classes)
+    monkeypatch.setattr(read, "STEP", 5 * 16 * 4 * classes)
+    found = planned(home).recipe.stage
+    assert (found.batch_size, found.micro_batch, found.targets.batch_size) == (16, 5, 5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert planned(home).recipe.stage.micro_batch is None, "a GPU has room for more"
 
 
 def test_a_teacher_of_an_earlier_run_brings_its_tokens_and_windows(home: Path) -> None:
