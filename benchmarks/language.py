@@ -50,7 +50,7 @@ def main() -> None:
     device, log = chosen_device(arguments.device), Log()
     root = Path(arguments.runs) / Path(arguments.data).stem
     settings = ["data.task=lm", f"data.source={arguments.data}", f"teacher.model={arguments.teacher}",
-                f"student.model={arguments.student}", *arguments.settings]  # fmt: skip
+                f"student.model={arguments.student}", "stage.targets.precision=fp32", *arguments.settings]  # fmt: skip
     train(root / "teacher", [*settings, "baseline=false"], "teacher", log, device)
     teacher = next((root / "teacher" / "stages").glob("00-*/seed*/"))
     rows = {name: ROWS[name] for name in arguments.only.split(";")} if arguments.only else dict(ROWS)

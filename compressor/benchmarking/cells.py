@@ -125,8 +125,8 @@ def unlike(facts: dict[str, ModelFacts], config: BenchmarkConfig) -> list[str]:
     found = []
     if writing := [label for label, one in facts.items() if one.task == "lm"]:
         found.append(
-            f"{', '.join(writing)}: time for a token, with a cache of those before ({PROMPT} tokens of a prompt, then {NEW} "
-            "more); the first run is the prompt's."
+            f"{', '.join(writing)}: time for a token, with a cache of those before (up to {PROMPT} tokens of a prompt, then "
+            f"up to {NEW} more); the first run is the prompt's."
         )
     own = facts[reference(facts)].lengths
     for label, one in facts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,9 @@ def run_stage(
         kept = stones.places(folder, epochs) if role in stones.ROLES else {}
         job = replace(job, stones=kept, begun=how_begun(begin, dataset, teacher, known, label), settle=settle)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
-    device = accelerator.device
-    model.to(device)
-    validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
-    test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
+    model.to(device := accelerator.device)
+    seen_of = partial(predict_model, model, dataset, preprocessing=begin.preprocessing, device=device)
+    validation, test = seen_of("validation"), seen_of("test")
     calibrated = calibrate(validation, None if begin.trusted else _on_training(begin, dataset, device))
     params, macs = cost.known(model, family_of(model).example(begin.preprocessing, 1))
     card = Card(

@@ -22,7 +22,7 @@ BLOCKS = 64
 """Stretches of a text, at most."""
 SHORTEST = 32
 """Tokens of a stretch, at least: neighbours depend on each other, far ones hardly."""
-MOST = 1_000_000
+MOST = 500_000
 """Tokens of a text that are looked at, from its beginning."""
 ROOM = 64_000_000
 """Bytes of the logits that are asked for at once."""

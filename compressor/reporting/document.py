@@ -298,7 +298,15 @@ class ComparedRun(Document):
     peak_rss_mb: float | None
     """Peak resident memory with the shipped file, MB."""
     against_first: Gain | None = None
-    """Beside the first run, sample by sample; null for itself and on other samples."""
+    """Beside the first run, sample by sample; null for itself, on other samples, and of language models."""
+    perplexity: float | None = None
+    """The student's, of the test text, mean over seeds; null of other models."""
+    bits_per_byte: float | None = None
+    """Likewise."""
+    teacher_perplexity: float | None = None
+    """The teacher's."""
+    foretold: Foretold | None = None
+    """What the teacher was worth to a language model."""
 
 
 class Comparison(Document):

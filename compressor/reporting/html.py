@@ -100,7 +100,14 @@ def tiles(report: Report) -> list[Tile]:
         found.append(Tile(title="Perplexity of the test text", before=f"{before:.2f}", after=f"{after:.2f}",
                           change=f"{after / before:.2f}×"))  # fmt: skip
     for title, unit, scale, digits, before, after in (
-        ("Time per token p50" if student.told else "Latency p50", "ms", 1.0, 2, teacher.p50_ms, student.p50_ms),
+        (
+            "Time per token p50" if any(not one.masked for one in student.told) else "Latency p50",
+            "ms",
+            1.0,
+            2,
+            teacher.p50_ms,
+            student.p50_ms,
+        ),
         ("File", "MB", 1e6, 1, teacher.bytes, student.bytes),
         ("Peak memory", "MB", 1.0, 0, teacher.peak_rss_mb, student.peak_rss_mb),
     ):

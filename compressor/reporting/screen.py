@@ -107,7 +107,7 @@ def report(run: RunFolder, found: Report) -> list[Block]:
 def comparison(document: Comparison, output: Path) -> list[Block]:
     """Several runs side by side."""
     blocks: list[Block] = []
-    blocks.append(Table(compared.COLUMNS, compared.lines(document)))
+    blocks.append(Table(*compared.table(document)))
     for warning in document.warnings:
         blocks.append(f"Note: {warning}")
     blocks.append(f"Written: {output / 'comparison.html'} and comparison.md")
@@ -120,8 +120,9 @@ def plan(estimate: Estimate) -> list[Block]:
     dataset = estimate.dataset
     classes = dataset.classes
     names = ", ".join(classes[:8]) + (" …" if len(classes) > 8 else "")
+    kinds = f"{len(classes):,} kinds of tokens" if dataset.tokens else f"{len(classes)} classes ({names})"
     blocks.append(
-        f"{dataset.name}: {len(classes)} classes ({names}); {dataset.train} training, "
+        f"{dataset.name}: {kinds}; {dataset.train} training, "
         f"{dataset.validation} validation, {dataset.test} test samples; "
         + (f"{dataset.unlabeled} unlabelled; " if dataset.unlabeled else "")
         + dataset.input

@@ -167,4 +167,6 @@ def _disk(stages: list[EstimatedStage]) -> float:
 
 def _estimated_data(dataset: Dataset, shown: str) -> EstimatedData:
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return EstimatedData(name=dataset.name, classes=dataset.classes, **counts, input=shown, unused=dataset.unused)
+    return EstimatedData(
+        name=dataset.name, classes=dataset.classes, tokens=dataset.tokens, **counts, input=shown, unused=dataset.unused
+    )

@@ -90,12 +90,16 @@ def evaluate(
     data = None if data is None else str(data)
     if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
+    elif evaluate_lm.published(path):
+        path = runfolder.exported(path)
     if writer := evaluate_lm.writer(path, provider):
         if shift:
             raise UsageError("--shift damages things that have a class; a language model's text has none")
         told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
         return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
+    if data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
+        raise UsageError(f"{path} names classes, and '{data}' is running text without any: name data that have labels")
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))
     seen = predict(subject.predictor, dataset, split, subject.preprocessing)
@@ -179,9 +183,18 @@ def _roles(path: Path) -> dict[str, Path]:
 
 
 def data_for(
-    model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
+    model: Path,
+    trained_on: dict[str, Any] | None,
+    data: str | Path | None,
+    split: str,
+    progress: Progress,
+    *,
+    told: dict[str, Any] | None = None,
 ) -> tuple[Dataset, str]:
-    """The data to evaluate on, split as they were for training where they are the same data."""
+    """The data to evaluate on, split as they were for training where they are the same data.
+
+    `told` is what the model itself says of how data are read: `task` and `options`.
+    """
     trained_on = trained_on or {}
     config = recipe_data(model)
     if config is None:
@@ -199,11 +212,12 @@ def data_for(
                 "Name the data: --data FOLDER"
             )
         config = config.model_copy(update={"source": source or config.source})
+    config = config.model_copy(update=told or {})
     if data is not None:
-        other = modality_of(data, config.task) != modality_of(
-            config.source, config.task
-        )  # whose settings these are not
-        config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
+        source = str(data)
+        # Of another modality, whose settings these are not:
+        other = modality_of(source, config.task) != modality_of(config.source, config.task)
+        config = config.model_copy(update={"source": source} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
     if config.limit is not None and not dataset.known_as(trained_on.get("content")):  # of other data all count
         dataset = load_dataset(config.model_copy(update={"limit": None}), progress)

@@ -34,6 +34,11 @@ class Writer:
     trained_on: dict[str, Any]
 
 
+def published(path: Path) -> bool:
+    """Whether a folder holds weights as Hugging Face has them, and no checkpoint: what was exported from it counts."""
+    return (path / "config.json").is_file() and not (path / "model.json").is_file()
+
+
 def writer(path: Path, provider: str) -> Writer | None:
     """The language model in a file, a checkpoint or a run; None where there is another model, or none.
 
@@ -91,7 +96,9 @@ def evaluate_writer(
             )
             raise UsageError(f"{where}.\nName the text: --data corpus.txt")
     source = config.source if data is None else data
-    corpus = read_corpus(config.model_copy(update={"source": source}), options.checked(dict(config.options)))
+    corpus = read_corpus(
+        config.model_copy(update={"source": source}), options.checked(dict(config.options), options.Options)
+    )
     if split == "auto":
         same = corpus.content == own.trained_on.get("content") and corpus.borders == own.trained_on.get("split")
         split = "test" if same else "all"

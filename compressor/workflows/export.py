@@ -28,7 +28,7 @@ from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.models.text import gpt2_weights
-from compressor.models.text.gpt2 import Gpt2
+from compressor.models.text.gpt2 import Gpt2, Gpt2Architecture
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -76,9 +76,9 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
     precisions = ordered(recipe.export.precisions)
-    if dataset.tokens and precisions != ["fp32"]:
-        progress.say(f"{', '.join(p for p in precisions if p != 'fp32')}: a language model is exported in fp32 alone")
-        precisions = ["fp32"]
+    if isinstance(teacher.card.architecture, Gpt2Architecture) and "fp16" in precisions:
+        progress.say("fp16: a language model is exported in fp32 or int8")
+        precisions.remove("fp16")
     wanted = [(run.path, run.artifact(p), p) for p in precisions]
     wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
@@ -137,16 +137,14 @@ def export_one(
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
     if isinstance(model, Gpt2):
-        told = export_lm.export_trained(
-            model,
-            card,
-            path,
-            precision=precision,
-            opset=config.opset,
-            dataset=dataset,
-            recipe=recipe,
-            progress=progress,
-        )
+        try:
+            told = export_lm.export_trained(
+                model, card, path, precision=precision, config=config, dataset=dataset, recipe=recipe, fp32=fp32, progress=progress,
+            )  # fmt: skip
+        except CompressorError:
+            if precision == "int8":
+                _removed(path, label, run, progress)
+            raise
         return _listed(entry.model_copy(update=told), path, run, before, made_from, progress)
     inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     if precision == "int8":
@@ -162,10 +160,7 @@ def export_one(
             write_json(run.int8, outcome.document())
         entry = entry.model_copy(update={"int8": outcome.document()})
         if outcome.chosen is None or outcome.parity is None:
-            saved_at(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
-            exported.enlist(run, path, label, None)
-            exported.forget(run, label, progress)
+            _removed(path, label, run, progress)
             return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
@@ -175,6 +170,14 @@ def export_one(
         ).parity  # fmt: skip
     entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     return _listed(entry, path, run, before, made_from, progress)
+
+
+def _removed(path: Path, label: str, run: RunFolder | None, progress: Progress) -> None:
+    """Takes a file of an earlier export away, which would be taken for one that was refused."""
+    saved_at(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    exported.enlist(run, path, label, None)
+    exported.forget(run, label, progress)
 
 
 def _listed(
@@ -292,7 +295,7 @@ def export(
         return ExportResult(files=files, document=entries)
     path, run = _source(source)
     model, card = checkpoint.load(path)
-    dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
+    dataset, _ = data_for(path, card.dataset, data, "test", progress, told=export_lm.reads(path, card))
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
     if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):

@@ -56,7 +56,10 @@ def test_the_help_is_judged_by_seed_and_stretch(student: list[float], baseline: 
 def test_without_a_baseline_or_of_classifiers_there_is_no_help_of_that_kind() -> None:
     assert language.help_of(notes([3.0], [])) is None
     assert language.help_of([one.model_copy(update={"language": {}}) for one in notes([3.0], [3.1])]) is None
-    assert language.help_of(notes([3.0, 3.1], [2.9])) == language.help_of(notes([3.0], [2.9])), "shared seeds alone"
+    shared = language.help_of(notes([3.0, 9.0], [2.9]))
+    assert shared is not None
+    assert (shared.seeds, shared.verdict) == ([0], "one training")
+    assert shared.difference_mean == pytest.approx(0.1, abs=0.02)
 
 
 def judged(own: LanguageFigures, other: LanguageFigures, speed: str = "faster") -> tuple[str, str]:

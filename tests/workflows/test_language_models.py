@@ -229,6 +229,27 @@ def test_damaged_metadata_are_one_sentence(
         language.load(retold(pair / "target", tmp_path, change))
 
 
+def test_a_folders_model_is_evaluated_on_a_text_once_it_was_exported(pair: Path, tmp_path: Path) -> None:
+    """In windows of what it can read: nobody says what it was trained on."""
+    text = "In the beginning the end, and a theme in the night.\n" * 20
+    (tmp_path / "text.txt").write_text(text)
+    done = compress("evaluate", pair / "target", "--data", tmp_path / "text.txt", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    model, tokenizer = gpt2_weights.loaded(str(pair / "target"))
+    ids = tokenizer.ids(text)
+    with torch.no_grad():
+        first = torch.nn.functional.cross_entropy(model(torch.tensor([ids[:64]]))[0], torch.tensor(ids[1:65]))
+    assert (found["split"], found["language"]["length"], found["language"]["stride"]) == ("all", 64, 32)
+    assert found["language"]["tokens"] == len(ids) - 1
+    assert found["language"]["bytes"] == len(text) - len(tokenizer.spelled(ids[:1]))
+    assert found["language"]["nll"] == pytest.approx(float(first), rel=0.3)
+    with pytest.raises(UsageError, match="was not exported yet: compress export"):
+        compressor.evaluate(gpt2s.write(tmp_path / "new"), data=tmp_path / "text.txt", progress=Silent())
+    with pytest.raises(UsageError, match="does not say what it read"):
+        compressor.evaluate(pair / "target", progress=Silent())
+
+
 def test_a_draft_that_is_its_target_is_always_right(pair: Path) -> None:
     files = (pair / "target", pair / "target" / "model.onnx")
     found = compressor.speculate(*files, data=pair / "prompts.txt", tokens=3, max_tokens=16, progress=Silent())

@@ -17,10 +17,12 @@ from compressor.artifact.text import language
 from compressor.data.language.corpus import read_corpus
 from compressor.data.language.options import Options
 from compressor.errors import CompressorError, UsageError
+from compressor.evaluation.document import LanguageEvaluation
 from compressor.evaluation.predictions import Predictions
 from compressor.files import read_document
 from compressor.models import checkpoint
 from compressor.progress import Silent
+from compressor.quantization import dynamic
 from compressor.recipe import load as load_recipe
 from compressor.reporting.document import Report
 from compressor.runnote import LanguageFigures
@@ -78,6 +80,7 @@ def test_the_report_has_the_perplexity_of_the_whole_test_text(run: Path, report:
         folder = run / "stages" / model.stage / "seed0"
         test = model.language["test"]
         assert test.nll == pytest.approx(by_hand(folder, tokens, LENGTH // 2), rel=1e-4)
+        assert test.nll is not None
         assert test.bits_per_byte is not None
         bytes_scored = corpus.bytes("test") - len(tokenizer.spelled(tokens[:1].tolist()))
         assert test.bits_per_byte == pytest.approx(test.nll * test.tokens / np.log(2) / bytes_scored)
@@ -131,14 +134,20 @@ def test_pages_and_screen_speak_of_perplexity_and_not_of_classes(run: Path, repo
     assert rebuilt.foretold == report.foretold
 
 
+def evaluated(named: Path, **settings: Any) -> LanguageEvaluation:
+    found = compressor.evaluate(named, progress=Silent(), **settings).document
+    assert isinstance(found, LanguageEvaluation)
+    return found
+
+
 def test_a_run_and_its_file_are_evaluated_on_their_own_test_text(run: Path, report: Report) -> None:
     own = next(model.language["test"] for model in report.models if model.role == "student")
     for named in (run / "student.onnx", run):
-        found = compressor.evaluate(named, progress=Silent()).document
+        found = evaluated(named)
         assert found.split == "test"
         assert found.language.nll == pytest.approx(own.nll, rel=1e-5)
         assert found.language.bits_per_byte == pytest.approx(own.bits_per_byte, rel=1e-5)
-    other = compressor.evaluate(run / "student.onnx", split="validation", progress=Silent()).document
+    other = evaluated(run / "student.onnx", split="validation")
     assert other.language.nll != pytest.approx(own.nll, rel=1e-3)
 
 
@@ -173,15 +182,34 @@ def test_what_cant_be_evaluated_is_one_sentence(run: Path, tmp_path: Path) -> No
         compressor.benchmark(tmp_path / "alone.onnx", data=tmp_path / "empty.txt", progress=Silent())
 
 
-def test_a_run_is_exported_again_and_no_other_precision(run: Path, tmp_path: Path) -> None:
+def test_a_runs_model_is_exported_again_and_in_int8_as_far_as_perplexity_allows(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = compressor.export(run / "student.safetensors", data=run.parents[1] / "corpus.txt", output=tmp_path / "a.onnx",
                               progress=Silent())  # fmt: skip
     again = language.load(found.files["fp32"])
     assert again.about.generation.window == LENGTH
     assert again.about.tokenizer == language.load(run / "student.onnx").about.tokenizer
-    with pytest.raises(UsageError, match="exported in fp32 alone"):
-        compressor.export(run / "student.safetensors", precision="int8", data=run.parents[1] / "corpus.txt",
-                          output=tmp_path / "b.onnx", progress=Silent())  # fmt: skip
+    given: Any = {"precision": "int8", "data": run.parents[1] / "corpus.txt", "output": tmp_path / "b.onnx"}
+    (entry,) = compressor.export(run / "student.safetensors", **given, progress=Silent()).document
+    smaller = language.load(tmp_path / "b.onnx")
+    assert (entry.precision, smaller.about.precision) == ("int8", "int8")
+    assert (tmp_path / "b.onnx").stat().st_size < 0.8 * (tmp_path / "a.onnx").stat().st_size
+    whole = compressor.evaluate(tmp_path / "b.onnx", data=given["data"], split="test", progress=Silent()).document
+    assert isinstance(whole, LanguageEvaluation)
+    assert entry.language is not None
+    assert whole.language.nll == pytest.approx(entry.language.nll)
+    told = (smaller.about.int8 or {})["added_perplexity"]
+    assert told != 0
+    assert told < 0.01
+    assert entry.parity is not None
+    assert 1e-5 < entry.parity.max_relative_error < 0.2
+    monkeypatch.setattr(dynamic, "LOSS", -1.0)
+    with pytest.raises(CompressorError, match=r"int8 adds .* to the perplexity .*: fp32 stays"):
+        compressor.export(run / "student.safetensors", **given, progress=Silent())
+    assert not (tmp_path / "b.onnx").exists(), "one that is refused leaves none of an earlier export"
+    with pytest.raises(UsageError, match="exported in fp32 or int8"):
+        compressor.export(run / "student.safetensors", **given | {"precision": "fp16"}, progress=Silent())
 
 
 def stage(top1: float, nll: float) -> Any:

@@ -57,6 +57,8 @@ class LanguageMetadata(BaseModel):
     """Name, fingerprint and seed of the data it was trained on."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
+    int8: dict[str, Any] | None = None
+    """Of an int8 file: the CPU and types that it was made for, and what it adds to the perplexity of the validation text."""
     parity: dict[str, Any] | None = None
     """How closely this file reproduces the PyTorch model on texts."""
     params: int | None = None
