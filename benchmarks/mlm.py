@@ -40,7 +40,7 @@ def main() -> None:
         "data.task=mlm", f"data.source={arguments.corpus}", f"data.options.length={arguments.length}",
         f"data.options.vocabulary={arguments.vocabulary}", f"teacher.model={arguments.teacher}",
         f"student.model={arguments.student}", f"teacher.epochs={arguments.teacher_epochs}",
-        f"stage.epochs={arguments.epochs}", f"stage.objective={TRIPLE}", COPY, *arguments.settings,
+        f"stage.epochs={arguments.epochs}", f"stage.objective={TRIPLE}", COPY, "stage.batch_size=16", "stage.targets.precision=fp32", *arguments.settings,
     ]  # fmt: skip
     first = train(root / "teacher", [*own, "baseline=false"], "teacher", log, device)
     teacher = next((root / "teacher" / "stages").glob("00-*/seed*/"))
@@ -75,7 +75,7 @@ def options() -> argparse.Namespace:
     made.add_argument("--vocabulary", type=int, default=4096)
     made.add_argument("--teacher-epochs", type=int, default=8)
     made.add_argument("--epochs", type=int, default=2, help="of the student on the corpus")
-    made.add_argument("--tune-epochs", type=int, default=5, help="on the labelled texts")
+    made.add_argument("--tune-epochs", type=int, default=3, help="on the labelled texts")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--set", dest="settings", action="append", default=[], help="a recipe value for the masked words")
     made.add_argument("--runs", default="runs/mlm", help="where finished trainings are kept")

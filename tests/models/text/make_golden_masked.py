@@ -21,9 +21,9 @@ GOLDEN = Path(__file__).with_name("golden_masked.npz")
 def answers(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Logits of all tokens, and hidden states after each layer (layers, batch, length, channels)."""
     import_timm()  # before anything imports torchvision
-    from transformers import BertForMaskedLM  # type: ignore[import-not-found,unused-ignore]
+    from transformers import AutoModelForMaskedLM  # type: ignore[import-not-found,unused-ignore]
 
-    model = BertForMaskedLM.from_pretrained(folder).eval()
+    model = AutoModelForMaskedLM.from_pretrained(folder).eval()
     ids, _ = masked_folders.batch()
     with torch.no_grad():
         said = model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
@@ -32,9 +32,9 @@ def answers(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 def main() -> None:
     found: dict[str, np.ndarray[Any, Any]] = {}
-    for name, changed in masked_folders.CASES.items():
+    for name in (*masked_folders.CASES, "distilbert"):
         with tempfile.TemporaryDirectory() as folder:
-            said = answers(masked_folders.write(Path(folder), **changed))
+            said = answers(masked_folders.of_case(Path(folder), name))
         found |= {f"{name}/{key}": array for key, array in said.items()}
     np.savez_compressed(GOLDEN, **cast(Any, found))
 

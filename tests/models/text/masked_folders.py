@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,46 @@ def write(folder: Path, state: dict[str, torch.Tensor] | None = None, **changed:
     """A folder with config, weights and tokens."""
     config = folders.CONFIG | {"architectures": ["BertForMaskedLM"]} | changed
     return folders.write(folder, weights(config) if state is None else state, **config)
+
+
+DISTILBERT = {
+    "model_type": "distilbert", "architectures": ["DistilBertForMaskedLM"], "vocab_size": len(folders.TOKENS), "dim": 16,
+    "n_layers": 3, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 40, "activation": "gelu", "dropout": 0.1,
+    "attention_dropout": 0.1, "sinusoidal_pos_embds": False,
+}  # fmt: skip
+
+
+def write_distilbert(folder: Path) -> Path:
+    """A folder of `DistilBertForMaskedLM`."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "distilbert.embeddings.word_embeddings.weight": (len(folders.TOKENS), 16),
+        "distilbert.embeddings.position_embeddings.weight": (40, 16), "vocab_projector.bias": (len(folders.TOKENS),),
+    }  # fmt: skip
+    norms = ["distilbert.embeddings.LayerNorm", "vocab_layer_norm"]
+    linears = [("vocab_transform", 16, 16)]
+    for i in range(3):
+        layer = f"distilbert.transformer.layer.{i}"
+        linears += [(f"{layer}.attention.{part}_lin", 16, 16) for part in "qkv"] + [
+            (f"{layer}.attention.out_lin", 16, 16)
+        ]
+        linears += [(f"{layer}.ffn.lin1", 24, 16), (f"{layer}.ffn.lin2", 16, 24)]
+        norms += [f"{layer}.sa_layer_norm", f"{layer}.output_layer_norm"]
+    for name, outputs, inputs in linears:
+        shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    for name in norms:
+        shapes |= {f"{name}.weight": (16,), f"{name}.bias": (16,)}
+    rng = np.random.default_rng(3)
+    state = {
+        name: torch.from_numpy((0.4 * rng.standard_normal(shape)).astype(np.float32)) for name, shape in shapes.items()
+    }
+    folders.write(folder, state)
+    (folder / "config.json").write_text(json.dumps(DISTILBERT))
+    return folder
+
+
+def of_case(folder: Path, case: str) -> Path:
+    """One of `CASES`, or `distilbert`."""
+    return write_distilbert(folder) if case == "distilbert" else write(folder, **CASES[case])
 
 
 def setup(folder: Path) -> SimpleNamespace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 
 from compressor.errors import UsageError
 from compressor.models.family import Known
+from compressor.models.text.family import BERT
 from compressor.models.text.masked import HEAD, MaskedBert
 from compressor.models.text.masked_family import MASKED
 from compressor.models.weights import build, check_input, initialise
 from tests.models.text import folders, make_golden_masked, masked_folders
+from tests.models.text.helpers import loaded
 
 
 def agrees(folder: Path, logits: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> None:
@@ -35,21 +38,33 @@ def agrees(folder: Path, logits: np.ndarray[Any, Any], hidden: np.ndarray[Any, A
     assert found.head_fits
 
 
-@pytest.mark.parametrize("case", masked_folders.CASES)
+@pytest.mark.parametrize("case", [*masked_folders.CASES, "distilbert"])
 def test_logits_and_hidden_states_are_what_transformers_answered(case: str, tmp_path: Path) -> None:
     with np.load(make_golden_masked.GOLDEN) as golden:
-        folder = masked_folders.write(tmp_path, **masked_folders.CASES[case])
+        folder = masked_folders.of_case(tmp_path, case)
         agrees(folder, golden[f"{case}/logits"], golden[f"{case}/hidden"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", masked_folders.CASES)
+@pytest.mark.parametrize("case", [*masked_folders.CASES, "distilbert"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_logits_and_hidden_states_are_what_transformers_answers(case: str, tmp_path: Path) -> None:
     if importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed")
-    folder = masked_folders.write(tmp_path, **masked_folders.CASES[case])
+    folder = masked_folders.of_case(tmp_path, case)
     agrees(folder, **make_golden_masked.answers(folder))
+
+
+def test_a_distilbert_begins_a_classifier_and_has_no_second_text(tmp_path: Path) -> None:
+    folder = masked_folders.write_distilbert(tmp_path)
+    found = loaded(folder)
+    assert not found.head_fits
+    other = masked_folders.loaded(folder).model.state_dict()
+    own = found.model.state_dict()
+    assert all(torch.equal(own[name], other[name]) for name in own if not name.startswith(("pooler", "classifier")))
+    pairs = SimpleNamespace(pair=True, max_length=None, mask=0.0)
+    with pytest.raises(UsageError, match="can't tell the two texts of a pair apart"):
+        BERT.describe(str(folder), classes=2, setup=pairs, stem="keep")
 
 
 def test_a_folder_without_a_head_has_a_fresh_one(tmp_path: Path) -> None:
