@@ -199,7 +199,7 @@ class Evaluation(Document):
     balanced_accuracy: float | None
     """Mean of the classes' accuracies."""
     per_class: dict[str, float | None]
-    """Class → accuracy."""
+    """Class → accuracy; empty where classes are tokens."""
     shift: list[ShiftRow] | None = None
     """With `--shift`: the same under damage."""
     shift_mean: ShiftMean | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.benchmarking import rows
-from compressor.benchmarking.document import Benchmark, Row
+from compressor.benchmarking.document import Benchmark, ModelFacts, Row
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
@@ -113,7 +113,7 @@ def build(run: RunFolder) -> Report:
         reliability=[] if told else mistakes.reliability(run),
         confusion=None if told else mistakes.confusion(run, classes),
         examples=examples.stored(run),
-        benchmark_models=benchmark.models if benchmark else None,
+        benchmark_models=_unranked(benchmark.models) if benchmark and told else benchmark.models if benchmark else None,
         verdicts=benchmark.verdicts if benchmark else [],
         curves=[
             Curve(role=stage.note.role, name=stage.name, seed=stage.note.seed, epochs=stage.epochs)
@@ -172,6 +172,14 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         weights=note.origin,
         bytes=None if note.params is None else (stage.folder / "weights.safetensors").stat().st_size,
     )
+
+
+def _unranked(models: dict[str, ModelFacts]) -> dict[str, ModelFacts]:
+    """Without the worst classes: of tokens the rare ones."""
+    return {
+        label: facts.model_copy(update={"accuracy": facts.accuracy and facts.accuracy.model_copy(update={"worst": []})})
+        for label, facts in models.items()
+    }
 
 
 def _answers(stage: Stage) -> Answers:

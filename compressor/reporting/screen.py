@@ -223,8 +223,8 @@ def evaluation(found: Evaluation) -> list[Block]:
     for key, raw, calibrated in (("nll", found.nll, found.nll_calibrated), ("ece", found.ece, found.ece_calibrated)):
         blocks.append(f"{key:18} {headline.shipped(calibrated, raw)}")
     blocks.append(probabilities_are(found.temperature, found.temperature_of))
-    worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
-    blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
+    if worst := sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]:
+        blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     blocks.append(f"on {found.samples} samples ({found.split} of {found.data})")
     if found.slices:
         blocks += ["", Table(*robustness.slice_table(found.slices))]

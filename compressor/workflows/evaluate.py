@@ -106,7 +106,7 @@ def evaluate(
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))
     seen = predict(subject.predictor, dataset, split, subject.preprocessing)
     own = figures(seen, subject.temperature)
-    classes = dict(zip(dataset.classes, own.per_class, strict=True))
+    classes = {} if dataset.tokens else dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
         model=str(model), data=dataset.name, split=split, temperature_of=subject.temperature_of,
         **own.model_dump(exclude={"per_class"}), per_class=classes,

@@ -13,7 +13,7 @@ from compressor.data.config import DataConfig
 from compressor.data.dataset import Source
 from compressor.data.language import masks, read
 from compressor.data.language.corpus import Corpus
-from compressor.data.language.options import MaskedOptions, checked_as
+from compressor.data.language.options import MaskedOptions, checked
 from compressor.data.language.setup import LanguageSetup, shift_of
 from compressor.data.language.tokens import LENGTH
 from compressor.data.splits import SPLITS
@@ -68,7 +68,7 @@ def read_masked(config: DataConfig, progress: Progress) -> Source:
     Raises:
         DataError: as `read.read_language`; a tokenizer without [CLS], [SEP] and [MASK].
     """
-    options = checked_as(config.options, MaskedOptions)
+    options = checked(config.options, MaskedOptions)
     corpus, setup = read.settled(config, options, (options.length or LENGTH) - FRAME, "wordpiece", progress)
     missing = [name for name in ("first", "last", "mask") if getattr(setup.tokenizer, name) is None]
     if missing:

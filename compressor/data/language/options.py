@@ -36,12 +36,7 @@ class MaskedOptions(Options):
 Kind = TypeVar("Kind", bound=Options)
 
 
-def checked(given: dict[str, Any]) -> Options:
-    """See `checked_as`."""
-    return checked_as(given, Options)
-
-
-def checked_as(given: dict[str, Any], kind: type[Kind]) -> Kind:
+def checked(given: dict[str, Any], kind: type[Kind]) -> Kind:
     """The options, all of whose problems are named at once. Raises DataError."""
     try:
         return kind.model_validate(given)
