@@ -178,7 +178,7 @@ def test_the_street_from_python(workdir: Path, run: Path, torchscript: None, mon
     assert {row.processes for row in timed.document.rows} == {1}  # from the run's own recipe
     assert timed.run == made.run
     figures = compressor.evaluate(made.run, progress=compressor.Silent())
-    assert figures.document.samples == 80
+    assert figures.plain()["samples"] == 80
     again = compressor.report(made.run, progress=compressor.Silent())
     assert isinstance(again, compressor.ReportResult)
     assert again.document.models[0].role == "teacher"

@@ -86,13 +86,15 @@ def start(
     architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size, teacher=teacher)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role, teacher=teacher, classes=dataset.classes)
+    # Some of a language model's layers foretell nothing together yet: they learn at the full rate, as fresh ones do.
+    fresh = loaded.origin == "scratch" or (loaded.origin == "teacher" and dataset.tokens)
     known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
     return Start(
         model=loaded.model,
         architecture=architecture,
         preprocessing=preprocessing,
         origin=loaded.origin,
-        training="scratch" if loaded.origin == "scratch" else "finetune",
+        training="scratch" if fresh else "finetune",
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
         seen=shown,

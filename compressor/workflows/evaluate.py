@@ -21,6 +21,7 @@ from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import Predictor, check_data, predict
 from compressor.evaluation.shift import under_shift
 from compressor.evaluation.slices import Answers, slices
+from compressor.modalities import modality
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -98,7 +99,8 @@ def evaluate(
         told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
         return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
-    if data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
+    named = modality(subject.preprocessing.modality).task is None
+    if named and data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
         raise UsageError(f"{path} names classes, and '{data}' is running text without any: name data that have labels")
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))

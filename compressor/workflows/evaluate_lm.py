@@ -96,9 +96,7 @@ def evaluate_writer(
             )
             raise UsageError(f"{where}.\nName the text: --data corpus.txt")
     source = config.source if data is None else data
-    corpus = read_corpus(
-        config.model_copy(update={"source": source}), options.checked(dict(config.options), options.Options)
-    )
+    corpus = read_corpus(config.model_copy(update={"source": source}), options.checked(dict(config.options)))
     if split == "auto":
         same = corpus.content == own.trained_on.get("content") and corpus.borders == own.trained_on.get("split")
         split = "test" if same else "all"

@@ -227,7 +227,8 @@ def _attempt(
     rows = len(dataset.splits["validation"]) * dataset.rows
 
     def watch(record: dict[str, Any]) -> None:
-        trial.report(trials.score(record["validation_top1"], record["validation_nll"], rows), record["epoch"])
+        seen = trials.score(record["validation_top1"], record["validation_nll"], rows, tokens=dataset.tokens)
+        trial.report(seen, record["epoch"])
         if record["epoch"] < stage.epochs and trial.should_prune():
             raise optuna.TrialPruned
 

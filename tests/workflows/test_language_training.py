@@ -82,6 +82,11 @@ def test_teacher_student_and_baseline_learn_what_comes_next(home: Path) -> None:
     assert (home / "runs" / "whole" / "report.html").is_file()
 
 
+def test_copied_layers_learn_at_the_full_rate(home: Path) -> None:
+    first = json.loads((stage(home, "student") / "metrics.jsonl").read_text().splitlines()[0])
+    assert 0.002 < first["lr"] < 0.01, "about half of 0.01 after one of two epochs"
+
+
 def test_the_best_epoch_is_the_one_that_is_surest(home: Path) -> None:
     lines = (stage(home, "teacher") / "metrics.jsonl").read_text().splitlines()
     nlls = [json.loads(line)["validation_nll"] for line in lines]
@@ -192,3 +197,15 @@ def test_a_dry_run_names_a_student_that_has_too_many_layers(home: Path) -> None:
     result = compress(*QUICK, "--data", home / "corpus.txt", "--set", "student.model=layers:3", "--dry-run")
     assert result.exit_code == 2
     assert "more layers than its teacher" in result.output
+
+
+@pytest.mark.slow
+def test_trials_of_tokens_are_told_by_their_likelihood(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    result = compress("tune", *QUICK[1:], "--data", "corpus.txt", "--teacher", stage(home, "teacher"), "--trials", "3",
+                      "--epochs", "1", "--name", "tuned")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads((home / "runs" / "tuned" / "tune.json").read_text())
+    ended = [json.loads(path.read_text()) for path in (home / "runs" / "tuned" / "trials").glob("*/trial.json")]
+    assert found["best"]["nll"] == min(one["nll"] for one in ended)
+    assert len({one["nll"] for one in ended}) > 1
