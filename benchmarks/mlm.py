@@ -28,8 +28,6 @@ from compressor.models.checkpoint import read_card
 SPLITS = ("validation", "test")
 TAUGHT, ALONE = "triple loss", "masked words alone"
 TRIPLE = "{ce: {weight: 2}, kd: {weight: 5, temperature: 2}, cosine: {weight: 1, on: maps}}"
-COPY = "overrides={student: {optimizer: {finetune_scale: 0.5}}}"
-"""A copy of half of the layers has more to mend than weights that are whole; it holds for both rows."""
 
 
 def main() -> None:
@@ -40,7 +38,7 @@ def main() -> None:
         "data.task=mlm", f"data.source={arguments.corpus}", f"data.options.length={arguments.length}",
         f"data.options.vocabulary={arguments.vocabulary}", f"teacher.model={arguments.teacher}",
         f"student.model={arguments.student}", f"teacher.epochs={arguments.teacher_epochs}",
-        f"stage.epochs={arguments.epochs}", f"stage.objective={TRIPLE}", COPY, "stage.batch_size=16", "stage.targets.precision=fp32", *arguments.settings,
+        f"stage.epochs={arguments.epochs}", f"stage.objective={TRIPLE}", "stage.batch_size=16", "stage.targets.precision=fp32", *arguments.settings,
     ]  # fmt: skip
     first = train(root / "teacher", [*own, "baseline=false"], "teacher", log, device)
     teacher = next((root / "teacher" / "stages").glob("00-*/seed*/"))
