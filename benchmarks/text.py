@@ -93,7 +93,7 @@ def shipped(root: Path, teacher: Path, arguments: argparse.Namespace) -> dict[st
         made = compressor.export(source, precision=precisions, data=arguments.data, output=root / "files" / label)
         files |= {f"{label} {precision}": path for precision, path in made.files.items()}
     timed, seconds = benchmark(list(files.values()), "--threads", "1", "--lengths", "8,32,128,data")
-    top1 = {label: compressor.evaluate(path, data=arguments.data).document.top1 for label, path in files.items()}
+    top1 = {label: compressor.evaluate(path, data=arguments.data).plain()["top1"] for label, path in files.items()}
     return {"rows": timed, "top1": top1, "bytes": {k: p.stat().st_size for k, p in files.items()}, "seconds": seconds}
 
 

@@ -31,6 +31,7 @@ _MODULES = {
     "report": "workflows.report", "ReportResult": "workflows.report", "ComparisonResult": "workflows.report",
     "speculate": "workflows.speculate", "SpeculateResult": "workflows.speculate",
     "students": "workflows.students", "StudentsResult": "workflows.students",
+    "try_out": "workflows.try_out", "TryOutResult": "workflows.try_out",
     "tune": "workflows.tune", "TuneResult": "workflows.tune",
     "Recipe": "recipe",
     "Progress": "progress", "Silent": "progress",
@@ -44,9 +45,9 @@ __all__ = [
     "ArtifactError", "BenchmarkResult", "CheckpointError", "ComparisonResult", "CompressorError", "DataError",
     "DistillResult", "DoctorResult", "EvaluateResult", "ExportResult", "GenerateResult", "MissingExtraError",
     "ModelsResult", "ParityError", "PlanResult", "PredictResult", "Progress", "ProviderError", "Recipe",
-    "RecipeError", "ReportResult", "Silent", "SpeculateResult", "StoresResult", "StudentsResult", "TuneResult", "UsageError",
-    "__version__", "benchmark", "distill", "doctor", "evaluate", "export", "generate", "list_models", "plan",
-    "predict", "remove_stores", "report", "speculate", "stores", "students", "tune",
+    "RecipeError", "ReportResult", "Silent", "SpeculateResult", "StoresResult", "StudentsResult", "TryOutResult",
+    "TuneResult", "UsageError", "__version__", "benchmark", "distill", "doctor", "evaluate", "export", "generate",
+    "list_models", "plan", "predict", "remove_stores", "report", "speculate", "stores", "students", "try_out", "tune",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from compressor.workflows.report import ComparisonResult, ReportResult, report
     from compressor.workflows.speculate import SpeculateResult, speculate
     from compressor.workflows.students import StudentsResult, students
+    from compressor.workflows.try_out import TryOutResult, try_out
     from compressor.workflows.tune import TuneResult, tune
 
 

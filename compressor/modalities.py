@@ -30,6 +30,10 @@ class Modality:
     """Name → `Family` (`models/family.py`): models that are made, tapped and exported alike."""
     damages: str | None = None
     """Name → damage (`evaluation/shift.py`), for `evaluate --shift`; None where nobody has defined any."""
+    objective: dict[str, Any] | None = None
+    """What `stage.objective` means where nobody says; None: the recipe's own default."""
+    task: str | None = None
+    """What `data.task` calls it, where a source alone does not tell; None: the source tells."""
 
 
 MODALITIES: dict[str, Modality] = {
@@ -49,6 +53,25 @@ MODALITIES: dict[str, Modality] = {
         data="compressor.data.text.kind:TEXTS",
         families={"bert": "compressor.models.text.family:BERT"},
         damages="compressor.evaluation.text_damages:DAMAGES",
+    ),
+    "language": Modality(
+        preprocessing="compressor.artifact.text.window:WindowPreprocessing",
+        data="compressor.data.language.kind:LANGUAGE",
+        families={"gpt2": "compressor.models.text.gpt2_family:GPT2"},
+        objective={"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2}},
+        task="lm",
+    ),
+    "masked": Modality(
+        preprocessing="compressor.artifact.text.masked:MaskedPreprocessing",
+        data="compressor.data.language.masked:MASKED",
+        families={"bert_mlm": "compressor.models.text.masked_family:MASKED"},
+        # DistilBERT's triple loss (Sanh et al. 2019; weights and temperature of its published training).
+        objective={
+            "ce": {"weight": 2},
+            "kd": {"weight": 5, "temperature": 2},
+            "cosine": {"weight": 1, "on": "maps"},
+        },
+        task="mlm",
     ),
 }
 """The first is what files, cards and recipes mean that name none: they were made when there was no other."""

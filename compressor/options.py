@@ -46,9 +46,9 @@ KEYS = {
     "teacher": "teacher.model", "student": "student.model", "data": "data.source", "unlabeled": "data.unlabeled",
     "epochs": "stage.epochs", "batch_size": "stage.batch_size", "image_size": "data.image_size",
     "limit": "data.limit", "views": "stage.targets.views", "cache_limit": "stage.targets.cache_limit",
-    "shift": "evaluation.shift", "strict_data": "data.strict", "max_latency": "student.budget.max_latency_ms",
-    "max_size": "student.budget.max_size_mb", "max_memory": "student.budget.max_memory_mb",
-    "precision": "student.budget.precisions",
+    "shift": "evaluation.shift", "strict_data": "data.strict", "task": "data.task",
+    "max_latency": "student.budget.max_latency_ms", "max_size": "student.budget.max_size_mb",
+    "max_memory": "student.budget.max_memory_mb", "precision": "student.budget.precisions",
 }  # fmt: skip
 """Option → its key in the recipe, where it is not the option's own name."""
 
@@ -138,6 +138,11 @@ def _several(value: int | Sequence[int]) -> Sequence[int]:
     return [value] if isinstance(value, int) else value
 
 
+def parts(names: str) -> list[str]:
+    """`a,b` as its parts; `layers:6,hidden:256` is one name."""
+    return [part.strip() for part in re.split(r",(?!\s*hidden:)", names) if part.strip()]
+
+
 def options(**given: Any) -> dict[str, Any]:
     """Recipe key → value of the options that were given; None was not."""
     found = {KEYS.get(name, name): value for name, value in given.items() if value is not None}
@@ -146,7 +151,7 @@ def options(**given: Any) -> dict[str, Any]:
             found[key] = str(value)
     assistants = found.get("assistants")
     if isinstance(assistants, str) and assistants not in ("none", "auto"):
-        found["assistants"] = [name.strip() for name in assistants.split(",") if name.strip()]
+        found["assistants"] = parts(assistants)
     elif assistants is not None and not isinstance(assistants, str):
         found["assistants"] = list(assistants)
     if "stage.targets.views" in found:

@@ -18,7 +18,7 @@ VERSIONED = ("compressor", "torch", "torchvision", "timm", "accelerate", "onnx",
 
 EXTRAS = {
     "train": ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxscript",
-              "jinja2", "optuna"),
+              "jinja2", "optuna", "tokenizers"),
     "cpu": ("onnxruntime",),
 }  # fmt: skip
 """Extra → the modules it brings, as in pyproject.toml (a test compares); `[gpu]` brings onnxruntime too."""

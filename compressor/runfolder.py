@@ -90,6 +90,11 @@ class RunFolder:
         return self.path / "examples.json"
 
     @property
+    def continuations(self) -> Path:
+        """Texts that language models wrote on."""
+        return self.path / "continuations.json"
+
+    @property
     def groups(self) -> Path:
         """Which group each test sample is in, where the data say."""
         return self.path / "groups.json"

@@ -157,6 +157,34 @@ class Choice(Document):
     """Of the student's calibrated probabilities, nats; decides between equal accuracies."""
     baseline_nll: float | None = None
     """Of the baseline's, likewise."""
+    by: Literal["top1", "nll"] = "top1"
+    """What decided: how often each is right, or the NLL of a token, where that is what a model is for."""
+
+
+class LanguageFigures(Document):
+    """What a language model makes of a text, read whole in a sliding window; every token but the first is scored once.
+
+    A masked one is asked about some tokens of each window.
+    """
+
+    nll: float | None
+    """Mean negative log-likelihood of a token, nats; null where it is no number."""
+    perplexity: float | None
+    """Its exponential; comparable only between models with the same tokens."""
+    bits_per_byte: float | None = None
+    """Bits for a byte of the text (UTF-8): comparable between vocabularies; null where its bytes are not known."""
+    tokens: int
+    """How many were scored."""
+    bytes: int | None = None
+    """Of the text."""
+    length: int
+    """Tokens that are read at a time, at most."""
+    stride: int
+    """Tokens that the window goes on by: each is scored after at least `length` − `stride` others, but at the beginning."""
+    blocks: list[float] = []
+    """Mean NLL of consecutive, equally long stretches: two models on the same text are compared stretch by stretch."""
+    masked: bool = False
+    """Whether the tokens scored are those hidden in windows side by side, seen from both sides: no perplexity of a text."""
 
 
 class ArchitectureNote(Document):
@@ -191,6 +219,8 @@ class StageNote(Document):
     """In training."""
     validation: dict[str, float | None] | None = None
     """`top1`, `top5`, `nll`, `ece` on validation."""
+    language: dict[str, LanguageFigures] = {}
+    """Split → figures of a language model on its whole text; empty for other models."""
     choice: Choice | None = None
     """Of what ships (`student.json`): why it is this one; null without a baseline."""
 

@@ -28,8 +28,10 @@ from compressor.evaluation.document import SampleGroups, Shift
 from compressor.quantization.document import ArtifactEntry, Int8
 from compressor.recipe import Recipe
 from compressor.reporting.document import Report
+from compressor.reporting.foretold import Continuations
 from compressor.runnote import RunNote
 from compressor.section import span
+from compressor.web.document import WebPage
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET, README = ROOT / "docs" / "recipes.md", ROOT / "README.md"
@@ -65,14 +67,16 @@ MODELS: dict[str, type[Document]] = {
     "benchmark": Benchmark,
     "groups": SampleGroups,
     "shift": Shift,
+    "continuations": Continuations,
     "report": Report,
     "generate": Continuation,
     "speculate": Speculation,
+    "try": WebPage,
     "students": Students,
 }
 """`<name>.json` in a run folder → what it holds; `exports.json` is a list of entries, `PRINTED` lies in no folder."""
 
-PRINTED = ("generate", "speculate")
+PRINTED = ("generate", "speculate", "try")
 """What `compress NAME --json` prints."""
 
 OVERVIEW = """# Documents

@@ -59,20 +59,23 @@ STREET = (
 )
 SIGNATURES = {
     "benchmark": "models provider batch threads data size processes max_processes samples check_regression progress lengths",
-    "distill": f"{STREET} name resume progress command shift pilot strict_data time max_latency max_size max_memory precision",
+    "distill": f"{STREET} name resume progress command shift pilot strict_data time task max_latency max_size max_memory "
+    "precision",
     "doctor": "data progress",
     "evaluate": "model data split provider shift progress",
-    "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress",
+    "export": "source precision output opset batch uint8_input max_drop target qat allow_slower data progress web",
     "generate": "model prompt max_tokens temperature top_k top_p seed provider threads stream progress",
     "list_models": "pattern limit size",
-    "plan": f"{STREET} resume progress shift pilot strict_data time max_latency max_size max_memory precision",
+    "plan": f"{STREET} resume progress shift pilot strict_data time task max_latency max_size max_memory precision",
     "predict": "model images top provider progress",
     "remove_stores": "names everything",
     "report": "runs output progress shift",
     "speculate": "target draft data tokens max_tokens threads progress",
     "stores": "",
     "students": "max_latency max_size max_memory precision data classes image_size candidates threads output progress",
-    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command",
+    "try_out": "model write port open_page assets fetch progress",
+    "tune": "teacher student data recipe assistants trials epochs limit seed device settings name resume progress command "
+    "task",
 }
 """What is promised: a name may join at the end, none may go or move."""
 
@@ -86,6 +89,7 @@ POSITIONAL = {
     "remove_stores": 1,
     "report": 1,
     "speculate": 2,
+    "try_out": 1,
 }
 REQUIRED = {
     "generate": ["model", "prompt"],
@@ -128,9 +132,10 @@ def test_options_and_arguments_have_the_same_names() -> None:
         "report",
         "speculate",
         "students",
+        "try_out",
         "tune",
     ):
-        options = {p.name for p in commands[name].params} - {
+        options = {p.name for p in commands["try" if name == "try_out" else name].params} - {
             "json_output",
             "quiet",
             "verbose",
@@ -179,7 +184,7 @@ def test_the_street_from_python(workdir: Path, run: Path, torchscript: None, mon
     assert {row.processes for row in timed.document.rows} == {1}  # from the run's own recipe
     assert timed.run == made.run
     figures = compressor.evaluate(made.run, progress=compressor.Silent())
-    assert figures.document.samples == 80
+    assert figures.plain()["samples"] == 80
     again = compressor.report(made.run, progress=compressor.Silent())
     assert isinstance(again, compressor.ReportResult)
     assert again.document.models[0].role == "teacher"

@@ -20,7 +20,7 @@ FLOORS = {
     "files": 1, "lock": 1, "modalities": 1, "packages": 1, "progress": 1, "seeds": 1, "runnote": 1,
     "runfolder": 2, "display": 2, "options": 2,
     "artifact": 3,
-    "data": 4, "objectives": 4,
+    "data": 4, "objectives": 4, "web": 4,
     "models": 5,
     "evaluation": 6,
     "distillation": 7, "exporting": 7, "benchmarking": 7,
@@ -82,7 +82,7 @@ class Refuse:
         if name.split(".")[0] in {"torch", "torchvision", "timm", "onnx", "accelerate", "safetensors"}:
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Refuse())
-import compressor.workflows.evaluate, compressor.workflows.benchmark, compressor.workflows.predict, compressor.artifact.session, compressor.workflows.generate, compressor.workflows.speculate, compressor.benchmarking.child
+import compressor.workflows.evaluate, compressor.workflows.benchmark, compressor.workflows.predict, compressor.artifact.session, compressor.workflows.generate, compressor.workflows.speculate, compressor.workflows.try_out, compressor.benchmarking.child
 import compressor.evaluation.metrics, compressor.evaluation.predictions, compressor.reporting.build
 import compressor.cli.app
 """

@@ -101,6 +101,14 @@ class Preprocessing(BaseModel, ABC):
         """How long each thing is for a graph that leaves that open; None, without a look, where all are of one size."""
         return None
 
+    def used(self, inputs: Inputs) -> NDArray[np.int64] | None:
+        """(samples,): how much of each encoded sample is no padding; None where all are of one size."""
+        return None
+
+    def extremes(self, inputs: Inputs) -> dict[str, Inputs]:
+        """In words → samples made of these, as short and as long as can be; nothing where all are of one size."""
+        return {}
+
 
 def parse(modality: str, value: Any) -> Any:
     """A document's `preprocessing` as the modality's own class; what is one already is passed on."""

@@ -51,6 +51,11 @@ class Artifact:
         return metadata.KEY in self.session.get_modelmeta().custom_metadata_map
 
     @property
+    def task(self) -> str | None:
+        """What its metadata say it is for: `lm`; a classifier's don't say."""
+        return metadata.task_of(self.session.get_modelmeta().custom_metadata_map.get(metadata.KEY, ""))
+
+    @property
     def batch(self) -> int | None:
         """The frozen batch size, or None when the batch is dynamic."""
         shape = self.inputs[0].shape

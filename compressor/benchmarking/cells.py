@@ -9,6 +9,8 @@ from pathlib import Path
 
 from compressor.artifact import providers
 from compressor.artifact.session import Artifact, load
+from compressor.artifact.text import language
+from compressor.benchmarking.child import NEW, PROMPT
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import ModelFacts
 from compressor.benchmarking.lengths import DATA, Length, possible
@@ -48,6 +50,8 @@ def describe(files: dict[str, Path], asked: Sequence[Length] | None = None) -> d
 
 
 def _describe(artifact: Artifact, given: bool) -> ModelFacts:
+    if artifact.task == "lm":
+        return _writing(artifact)
     found = ModelFacts(bytes=artifact.path.stat().st_size, batch=artifact.batch, any_length=artifact.any_length)
     sides = [side for entry in artifact.inputs for side in entry.shape[1:]]
     known = [side for side in sides if isinstance(side, int)]
@@ -58,6 +62,15 @@ def _describe(artifact: Artifact, given: bool) -> ModelFacts:
     names = ("name", "role", "precision", "macs", "params", "temperature", "lengths")
     own = {name: getattr(about, name) for name in names}
     return found.model_copy(update=own | {"size": facts.get("size"), "max_length": facts.get("max_length")})
+
+
+def _writing(artifact: Artifact) -> ModelFacts:
+    """A language model's, which is measured with one text at a time."""
+    about = language.of(artifact).about
+    return ModelFacts(
+        bytes=artifact.path.stat().st_size, name=about.name, role=about.role, precision=about.precision,
+        params=about.params, batch=1, task="lm",
+    )  # fmt: skip
 
 
 def cells(files: dict[str, Path], config: BenchmarkConfig, facts: dict[str, ModelFacts] | None = None) -> list[Cell]:
@@ -110,6 +123,11 @@ def reference(facts: dict[str, ModelFacts]) -> str:
 def unlike(facts: dict[str, ModelFacts], config: BenchmarkConfig) -> list[str]:
     """What a reader must know of lengths: asked for and not measured, or other data's than those of the reference."""
     found = []
+    if writing := [label for label, one in facts.items() if one.task == "lm"]:
+        found.append(
+            f"{', '.join(writing)}: time for a token, with a cache of those before (up to {PROMPT} tokens of a prompt, then "
+            f"up to {NEW} more); the first run is the prompt's."
+        )
     own = facts[reference(facts)].lengths
     for label, one in facts.items():
         absent = [length for length in config.lengths or () if length not in _lengths(label, one, config)]

@@ -14,8 +14,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+PROMPT, NEW = 32, 64
+"""Tokens that a language model reads at once, and those it is then timed with, one by one; fewer where it reads fewer."""
 SETTLE = 0.005
 """Seconds of untimed calls at the start of a turn: another process has had the caches."""
 
@@ -52,13 +54,11 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
     artifact = session.load(request["file"], provider=request["provider"], threads=request["threads"])
     load_ms = (time.perf_counter() - started) * 1e3
     memory_loaded = peak_rss_mb()
-    feeds, padded = inputs(artifact, request["batch"], request.get("length"))
-    bound = artifact.provider in gpu.BOUND
-    runs = [gpu.bound_run(artifact, f) if bound else functools.partial(artifact.session.run, None, f) for f in feeds]
-    first_ms = _timed(runs[0])
-    for run in runs[1:]:  # each width is new to the memory's plan once
+    found = _writing(artifact) if artifact.task == "lm" else _classifying(artifact, request)
+    first_ms = _timed(found.first)
+    for run in found.rest:
         run()
-    idle, calls = itertools.cycle(runs), itertools.cycle(runs)
+    idle, calls = found.idle, found.calls
     _run_for(idle, seconds=request["warmup_seconds"])
     samples: list[float] = []
     watch = contention.Watch()
@@ -69,7 +69,7 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
             samples += _run_for(calls, seconds=seconds)
         tell(len(samples))
     with watch:  # all lengths count alike: a slow file must not be judged by the first few
-        samples += [_timed(next(calls)) for _ in range(-len(samples) % len(runs))]
+        samples += [_timed(next(calls)) for _ in range(-len(samples) % found.cycle)]
     seen = watch.read()
     return {
         "load_ms": load_ms,
@@ -81,13 +81,62 @@ def measure(request: dict[str, Any], turns: Iterable[float], tell: Callable[[int
         "placement": artifact.placement,
         "elsewhere": artifact.elsewhere,
         "provider": artifact.provider,
-        "batch": count(feeds[0]),
-        "padding": padded,
+        "batch": found.batch,
+        "padding": found.padding,
         "contention": asdict(seen),
         "noisy": seen.noisy,
-        "with_copies_ms": gpu.with_copies(artifact, feeds) if bound else None,
-        **(gpu.state() if bound else {}),
+        "with_copies_ms": gpu.with_copies(artifact, found.bound) if found.bound else None,
+        **(gpu.state() if found.bound else {}),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Calls:
+    """What is timed: each call is taken from an iterator, whose own work is not."""
+
+    first: Callable[[], Any]
+    rest: Sequence[Callable[[], Any]] = ()
+    """What is called once more before: each width is new to the memory's plan."""
+    idle: Iterator[Callable[[], Any]]
+    """Calls that are not timed."""
+    calls: Iterator[Callable[[], Any]]
+    cycle: int = 1
+    """How many of them belong together."""
+    batch: int = 1
+    padding: float | None = None
+    bound: list[Inputs] = field(default_factory=list)
+    """Inputs that lie on a GPU already."""
+
+
+def _classifying(artifact: Artifact, request: dict[str, Any]) -> _Calls:
+    """Batches of noise in turn."""
+    feeds, padded = inputs(artifact, request["batch"], request.get("length"))
+    bound = artifact.provider in gpu.BOUND
+    runs = [gpu.bound_run(artifact, f) if bound else functools.partial(artifact.session.run, None, f) for f in feeds]
+    return _Calls(
+        first=runs[0], rest=runs[1:], idle=itertools.cycle(runs), calls=itertools.cycle(runs), cycle=len(runs), batch=count(feeds[0]),
+        padding=padded, bound=feeds if bound else [],
+    )  # fmt: skip
+
+
+def _writing(artifact: Artifact) -> _Calls:
+    """A language model's tokens one by one, each behind a cache of those before; a prompt that is read is not timed."""
+    from compressor.artifact.text import language  # a classifier's process is spared it
+
+    model = language.of(artifact)
+    prompt = min(PROMPT, max(1, model.about.generation.positions // 3))
+    new = min(NEW, model.about.generation.positions - prompt)
+
+    def steps() -> Iterator[Callable[[], Any]]:
+        reader, tokens = model.reader(), itertools.cycle(range(min(1000, model.about.tokenizer.size)))
+        while True:
+            reader.cut(0)
+            reader.read(list(itertools.islice(tokens, prompt)))
+            for token in itertools.islice(tokens, new):
+                yield functools.partial(reader.read, [token])
+
+    own = steps()
+    return _Calls(first=lambda: next(own), idle=own, calls=own)
 
 
 def inputs(artifact: Artifact, batch: int, length: Length | None) -> tuple[list[Inputs], float | None]:

@@ -10,7 +10,7 @@ from compressor.benchmarking import compare
 from compressor.benchmarking.contention import Seen
 from compressor.benchmarking.lengths import Length
 from compressor.document import Document
-from compressor.runnote import Host
+from compressor.runnote import Host, LanguageFigures
 
 Worth = Literal["worth it", "a trade", "not worth it", "undecided"]
 
@@ -235,6 +235,10 @@ class ModelFacts(Document):
     """Whether its graph leaves the length open."""
     lengths: list[int] | None = None
     """Quantiles, evenly spaced, of its validation samples' lengths, which `data` stands for."""
+    task: str | None = None
+    """`lm`: a language model, which is timed token by token; null for others."""
+    language: LanguageFigures | None = None
+    """Of a language model of a run, on the whole test text; null where it was not measured."""
     accuracy: Accuracy | None = None
     """Null where it was not measured."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from compressor.benchmarking import compare
 from compressor.benchmarking.document import Benchmark, ModelFacts, Row, Verdict, Worth
 from compressor.benchmarking.lengths import Length
+from compressor.evaluation.perplexity import difference
+from compressor.runnote import LanguageFigures
 
 SMALLER = 0.9
 """A file or a process that needs at most this share counts as smaller; at least 1 / 0.9 of it as larger."""
@@ -81,15 +84,41 @@ def _one(document: Benchmark, label: str, other: str, provider: str) -> tuple[Wo
         speed = turned(speed)
     accuracy = facts.accuracy
     paired = None if accuracy is None else accuracy.teacher if others.role == "teacher" else accuracy.fp32
+    foretold = None if facts.language is None or others.language is None else told(facts.language, others.language)
     measured_memory = own.peak_rss_mb is not None and base.peak_rss_mb is not None
     return judge(
         speed=speed,
         size=facts.bytes / others.bytes,
         memory=own.peak_rss_mb / base.peak_rss_mb if measured_memory else None,  # type: ignore[operator]
-        accuracy=paired,
+        accuracy=paired or foretold,
         noisy=bool(own.noisy or base.noisy),
-        unknown="accuracy unknown: random weights" if "sketch" in (facts.role, others.role) else NOT_COMPARED,
+        unknown=_unknown(facts, others),
     )
+
+
+def _unknown(own: ModelFacts, other: ModelFacts) -> str:
+    """What stands in the place of an accuracy that nobody knows."""
+    if "sketch" in (own.role, other.role):
+        return "accuracy unknown: random weights"
+    return "perplexity not compared (compress evaluate)" if own.task == "lm" else NOT_COMPARED
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A language model beside another one on the same text."""
+
+    worse: bool
+    """Beyond chance."""
+    text: str
+
+
+def told(own: LanguageFigures, other: LanguageFigures) -> Foretold | None:
+    """By the interval of the difference over stretches of the text; None where their texts are others."""
+    found = difference([own], [other])
+    if found is None or own.perplexity is None or other.perplexity is None:
+        return None
+    noise = " (within noise)" if found.low <= 0 <= found.high else ""
+    return Foretold(found.low > 0, f"perplexity {own.perplexity:.2f} against {other.perplexity:.2f}{noise}")
 
 
 def turned(speed: compare.Ratio) -> compare.Ratio:
@@ -104,7 +133,7 @@ def judge(
     speed: compare.Ratio,
     size: float,
     memory: float | None,
-    accuracy: Paired | None,
+    accuracy: Paired | Foretold | None,
     noisy: bool = False,
     unknown: str = NOT_COMPARED,
 ) -> tuple[Worth, str]:
@@ -125,10 +154,14 @@ def judge(
     parts = [_speed_text(speed), f"{size:.2f}× the size"]
     if memory is not None:
         parts.append(f"{memory:.2f}× the memory")
-    parts.append(unknown if accuracy is None else _accuracy_text(accuracy))
+    if isinstance(accuracy, Foretold):
+        text, worse = accuracy.text, accuracy.worse
+    else:
+        text = unknown if accuracy is None else _accuracy_text(accuracy)
+        worse = accuracy is not None and accuracy.top1_gain < 0 and accuracy.mcnemar_p < SIGNIFICANT
+    parts.append(text)
     if noisy:
         parts.append("timed on a busy machine")
-    worse = accuracy is not None and accuracy.top1_gain < 0 and accuracy.mcnemar_p < SIGNIFICANT
     smaller = size <= SMALLER or (memory is not None and memory <= SMALLER)
     worth: Worth
     if speed.verdict == "slower" or (speed.verdict == "same" and not smaller):

@@ -20,6 +20,7 @@ from compressor.cli.predict import predict
 from compressor.cli.report import report
 from compressor.cli.speculate import speculate
 from compressor.cli.students import students
+from compressor.cli.try_out import try_out
 from compressor.cli.tune import tune
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 for command in (distill, export, benchmark, evaluate, predict, generate, speculate, students, tune, report):
     app.command(command.__name__)(command)
+app.command("try")(try_out)
 app.add_typer(cache, name="cache")
 app.command("models")(models)
 app.command("doctor")(doctor)

@@ -26,6 +26,7 @@ from compressor.cli.options import (
     Seed,
     Settings,
     Student,
+    Task,
     Teacher,
     Verbose,
     typed,
@@ -71,6 +72,7 @@ def distill(
     time: Annotated[
         str | None, typer.Option(help="What the whole run may take: 90s, 10m, 1h30m; it decides the epochs.")
     ] = None,
+    task: Task = None,
     max_latency: MaxLatency = None,
     max_size: MaxSize = None,
     max_memory: MaxMemory = None,
@@ -98,6 +100,8 @@ def distill(
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --unlabeled more-photos/
 
+        compress distill --task lm --teacher layers:6,hidden:256 --student layers:3 --data corpus.txt
+
         compress distill --recipe recipes/cifar10.yaml --data cifar10/ --dry-run
 
         compress distill --teacher resnet50 --student mobilenetv3 --data photos/ --time 30m
@@ -115,6 +119,7 @@ def distill(
         "pilot": pilot,
         "strict_data": strict_data,
         "time": time,
+        "task": task,
         "max_latency": max_latency, "max_size": max_size, "max_memory": max_memory, "precision": precision,
         "progress": console.progress,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from compressor.cli.options import Json, Provider, Quiet, Verbose
 @edge
 def evaluate(
     model: Annotated[str | None, typer.Argument(help="An ONNX file, a run or a checkpoint; the newest run.")] = None,
-    data: Annotated[str | None, typer.Option(help="`digits` or a folder; what the model was made from.")] = None,
+    data: Annotated[str | None, typer.Option(help="`digits`, a folder, a text; what the model was made from.")] = None,
     split: Annotated[
         str, typer.Option(help="test, validation, train, all; auto: test on its own data, all on other data.")
     ] = "auto",
@@ -26,7 +26,7 @@ def evaluate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Accuracy, calibration and per-class errors of an ONNX file or a checkpoint.
+    """Accuracy, calibration and per-class errors of an ONNX file or a checkpoint; perplexity of a language model.
 
     Examples:
 
@@ -37,6 +37,8 @@ def evaluate(
         compress evaluate student.onnx --data new-photos/
 
         compress evaluate runs/NAME --shift
+
+        compress evaluate gpt2/model.onnx --data corpus.txt
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     console.show(

@@ -43,6 +43,9 @@ def export(
         str | None,
         typer.Option(help="Data for the parity gate, for a checkpoint outside a run; texts for a language model."),
     ] = None,
+    web: Annotated[
+        Path | None, typer.Option(help="Write a page that runs the first of the files into this folder, too.")
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -63,12 +66,15 @@ def export(
 
         compress export weights/model.safetensors --data photos/ -o model.onnx
 
+        compress export runs/NAME --web site/
+
         compress export gpt2/ --data prompts.txt
     """
     console = Console(json_output=json_output, quiet=quiet, verbose=verbose)
     found = compressor.export(
         source, precision=precision, output=output, opset=opset, batch=batch, uint8_input=uint8_input,
         max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower, data=data, progress=console.progress,
+        web=web,
     )  # fmt: skip
     console.show(found)
     if not found.files:

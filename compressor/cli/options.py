@@ -12,14 +12,25 @@ import typer
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b."
+        help="timm name, hf-hub:…, checkpoint, earlier run, .onnx, .csv or .npz of probabilities; or several: a,b. Of "
+        "texts: a folder in Hugging Face's format; of running text also layers:6,hidden:256."
     ),
 ]
 Student = Annotated[
     str | None,
-    typer.Option(help="timm name; short names work: mobilenetv3. `auto`: the best for --max-latency, --max-size."),
+    typer.Option(
+        help="timm name; short names work: mobilenetv3. `auto`: the best for --max-latency, --max-size. Of texts: layers:3."
+    ),
 ]
-Data = Annotated[str | None, typer.Option(help="`digits`, or a folder with one sub-folder per class.")]
+Data = Annotated[
+    str | None, typer.Option(help="`digits`, a folder with one sub-folder per class, or texts: .csv, .jsonl, .txt.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="The data are running text: lm writes it on (GPT-2), mlm fills in masked words (BERT). Without it: classify."
+    ),
+]
 RecipeFile = Annotated[Path | None, typer.Option(help="A recipe (YAML); options overrule it.")]
 Assistants = Annotated[str | None, typer.Option(help="none, or intermediate teachers: resnet34,resnet18.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of every stage.")]

@@ -22,6 +22,7 @@ from compressor.cli.options import (
     Seed,
     Settings,
     Student,
+    Task,
     Teacher,
     Verbose,
     typed,
@@ -43,6 +44,7 @@ def tune(
     settings: Settings = None,
     name: Name = None,
     resume: Resume = None,
+    task: Task = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -65,6 +67,6 @@ def tune(
         compressor.tune(
             teacher=teacher, student=student, data=data, recipe=recipe, assistants=assistants, trials=trials,
             epochs=epochs, limit=limit, seed=seed, device=device, settings=settings, name=name, resume=resume,
-            progress=console.progress, command=typed(),
+            progress=console.progress, command=typed(), task=task,
         )
     )  # fmt: skip

@@ -24,7 +24,9 @@ def checkup(config: DataConfig, progress: Progress) -> DataReport:
     Raises:
         DataError: no samples to speak of; what only keeps a training from starting is among the report's problems.
     """
-    source = kind_of(modality_of(config.source)).read(config.model_copy(update={"max_unreadable": 1.0}), progress)
+    source = kind_of(modality_of(config.source, config.task)).read(
+        config.model_copy(update={"max_unreadable": 1.0}), progress
+    )
     splits: dict[str, NDArray[np.int64]] = {}
     unused, notes, problems = list(source.unused), list(source.notes), []
     try:

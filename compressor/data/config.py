@@ -47,15 +47,18 @@ class DataConfig(Section):
 
     source: str = "digits"
     """`digits` (embedded, 1,797 handwritten digits) or a path: a folder of images, or what another modality reads."""
+    task: Literal["auto", "lm", "mlm"] = "auto"
+    """What the data are for: `lm`, a causal language model learns their running text; `mlm`, a masked one does; `auto`: to be
+    classified."""
     seed: int = Field(default=0, ge=-SEED, le=SEED)
     """Fixes the splits and the views; part of every fingerprint."""
     image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)] | Literal["auto"] = "auto"
     """Height and width that models are trained at, pixels; `auto`: the images' usual short side in
     steps of 32, from 32 (digits) to 224."""
     validation: float = Field(default=0.1, gt=0, lt=0.5)
-    """Share held out for choices, where the folder has no validation split of its own."""
+    """Share held out for choices, where the folder has no validation split of its own; of running text the default is 0.05."""
     test: float = Field(default=0.2, gt=0, lt=0.5)
-    """Share held out for the report, where the folder has no test split of its own."""
+    """Share held out for the report, where the folder has no test split of its own; of running text the default is 0.05."""
     unlabeled: str | None = None
     """Samples without labels, of images a folder, at any depth: only the teacher speaks to them (pseudo-labelling)."""
     unlabeled_confidence: float = Field(default=0.0, ge=0, lt=1)

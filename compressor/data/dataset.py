@@ -62,6 +62,18 @@ class Source:
     """What `content` was by the rules of an earlier version, if it was something else: cards may know it."""
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Column of a `metadata.csv` → the group of each sample; see `data.groups`."""
+    trained_epochs: int | None = None
+    """As `epochs`, for trained weights; None: as many."""
+    tokens: bool = False
+    """Whether a class is a token: of many thousands, and told by its likelihood rather than by being named first."""
+    borders: str | None = None
+    """Fingerprint of who is in which split, where samples are cut anew from the content; None: by the samples' ids."""
+    cut: str | None = None
+    """How samples are cut from the content, where one content may be cut in several ways."""
+    batch_size: int | None = None
+    """What `stage.batch_size` means where it was left at its default; None: the default."""
+    micro_batch: int | None = None
+    """Samples whose logits have room in one forward; None: any batch's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +120,11 @@ class Dataset:
     """Fingerprint of the unlabelled samples; None without any."""
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Column → the group of each labelled sample. No part of any fingerprint: nothing is trained on it."""
+    tokens: bool = False
+    """Whether a class is a token; see `Source`, as for the three below."""
+    cut: str | None = None
+    batch_size: int | None = None
+    micro_batch: int | None = None
 
     @property
     def rows(self) -> int:
@@ -138,8 +155,8 @@ class Dataset:
         return fingerprint in {self._fingerprint(content) for content in (self.content, self.formerly) if content}
 
     def _fingerprint(self, content: str) -> str:
-        unlabeled = [self.unlabeled_content] if self.unlabeled_content else []
-        return _hash([content, self.split_fingerprint, str(self.config.limit), *unlabeled])
+        more = [part for part in (self.unlabeled_content, self.cut) if part]
+        return _hash([content, self.split_fingerprint, str(self.config.limit), *more])
 
     def split_otherwise(self, card: dict[str, Any]) -> bool:
         """Whether what has this `card` was trained on these very samples, but split in another way."""
@@ -180,6 +197,8 @@ class Dataset:
         """At most `count` samples of a split with the classes' shares kept; the same for the same `salt`."""
         indices = self.splits[split]
         labels = self.labels[indices] if self.rows == 1 else self.labels[indices, 0]
+        if self.tokens:
+            labels = np.zeros_like(labels)
         return indices[stratified(labels, count, self.seed, salt)]
 
     def inputs(
@@ -239,6 +258,8 @@ def build(source: Source, config: DataConfig) -> Dataset:
         DataError: too few samples for three splits.
     """
     strata = source.labels if source.labels.ndim == 1 else source.labels[:, 0]
+    if source.tokens:  # nobody asks for each of them in every split
+        strata = np.zeros_like(strata)
     splits = split(strata, source.fixed, config)
     notes, unused = list(source.notes), list(source.unused)
     if source.prints is not None:
@@ -246,9 +267,9 @@ def build(source: Source, config: DataConfig) -> Dataset:
         notes, unused = notes + remarks, unused + found
         complete(strata, splits, "too few samples, with what two splits show taken out of one")
     held = {name: [source.ids[i] for i in indices] for name, indices in splits.items()}
-    split_fingerprint = _hash([f"{name}:{i}" for name in SPLITS for i in held[name]])
+    split_fingerprint = source.borders or _hash([f"{name}:{i}" for name in SPLITS for i in held[name]])
     if config.limit is not None:
-        if config.limit < len(source.classes):
+        if config.limit < len(source.classes) and not source.tokens:
             notes.append(
                 f"limit {config.limit} is below the {len(source.classes)} classes: "
                 f"{config.limit} of them, drawn at random, have a sample in each split"
@@ -270,7 +291,7 @@ def build(source: Source, config: DataConfig) -> Dataset:
         seed=config.seed,
         setup=source.setup,
         epochs=source.epochs or suggested_epochs(len(splits["train"])),
-        trained_epochs=source.epochs or suggested_epochs(len(splits["train"]), trained=True),
+        trained_epochs=source.trained_epochs or source.epochs or suggested_epochs(len(splits["train"]), trained=True),
         teacher_epochs=source.teacher_epochs,
         seeds=source.seeds,
         config=config,
@@ -281,6 +302,10 @@ def build(source: Source, config: DataConfig) -> Dataset:
         files=source.files,
         formerly=source.formerly,
         groups=source.groups,
+        tokens=source.tokens,
+        cut=source.cut,
+        batch_size=source.batch_size,
+        micro_batch=source.micro_batch,
     )
 
 

@@ -31,6 +31,13 @@ class DataKind(Protocol):
     def embedded(self) -> tuple[str, ...]:
         """Names of data that come with the package."""
 
+    def taught_by(self, config: DataConfig, teachers: Sequence[str]) -> DataConfig:
+        """The configuration with what these teachers, as they were given, settle of the data before they are read.
+
+        Raises:
+            DataError: they settle it in two ways, or what they bring can't be read.
+        """
+
     def read(self, config: DataConfig, progress: Progress) -> Source:
         """The data as a source. Raises DataError."""
 

@@ -86,17 +86,19 @@ def start(
     architecture, preprocessing = described(name, dataset, role=role, stem=stem, size=size, teacher=teacher)
     seed_everything(derive_seed(seed, "init"))
     loaded = initialise(architecture, init, role=role, teacher=teacher, classes=dataset.classes)
+    # Some of a language model's layers foretell nothing together yet: they learn at the full rate, as fresh ones do.
+    fresh = loaded.origin == "scratch" or (loaded.origin == "teacher" and dataset.tokens)
     known = card is not None and card.trusted and held_out(card.dataset, dataset, shown)
     return Start(
         model=loaded.model,
         architecture=architecture,
         preprocessing=preprocessing,
         origin=loaded.origin,
-        training="scratch" if loaded.origin == "scratch" else "finetune",
+        training="scratch" if fresh else "finetune",
         fresh_head=loaded.origin != "scratch" and not loaded.head_fits,
         notice=loaded.notice,
         seen=shown,
-        trusted=known or not loaded.head_fits or loaded.origin == "pretrained",
+        trusted=known or not loaded.head_fits or loaded.origin in ("pretrained", "teacher"),
     )
 
 
@@ -135,6 +137,8 @@ def acquire_teacher(config: TeacherConfig, dataset: Dataset, *, seed: int, devic
     if found.training == "scratch":
         return found
     strange = found.fresh_head or (found.training != "none" and not _knows(found, dataset, device))
+    if config.tune == "head" and not head_names(found.model):
+        raise UsageError(f"teacher.tune: head, but {found.architecture.name} has no head of its own. Take none or all.")
     training = _tuning(config.tune, found, strange)
     # Published weights that know these very classes may be of these very samples.
     suspect = training == "none" and found.origin == "pretrained"
@@ -180,6 +184,11 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             training="none",
             trusted=card.trusted and held_out(card.dataset, dataset, shown),
             seen=shown,
+        )
+    if not head_names(model):
+        raise UsageError(
+            f"teacher '{path}' knows {len(card.classes)} tokens, and the data has {len(dataset.classes)}: its embedding is its "
+            "head.\nCut the data by its tokens: leave data.options.tokenizer out"
         )
     architecture = card.architecture.with_classes(len(dataset.classes))
     seed_everything(derive_seed(seed, "init"))

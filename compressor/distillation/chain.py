@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
-from compressor.distillation import probe, state, stones, targets
+from compressor.distillation import language, probe, state, stones, targets
 from compressor.distillation.acquire import Start
 from compressor.distillation.calibration import calibrate
 from compressor.distillation.config import StageConfig
@@ -116,10 +117,9 @@ def run_stage(
         kept = stones.places(folder, epochs) if role in stones.ROLES else {}
         job = replace(job, stones=kept, begun=how_begun(begin, dataset, teacher, known, label), settle=settle)
         trained = fit(model, dataset, job, folder=folder, accelerator=accelerator, progress=progress)
-    device = accelerator.device
-    model.to(device)
-    validation = predict_model(model, dataset, "validation", begin.preprocessing, device=device)
-    test = predict_model(model, dataset, "test", begin.preprocessing, device=device)
+    model.to(device := accelerator.device)
+    seen_of = partial(predict_model, model, dataset, preprocessing=begin.preprocessing, device=device)
+    validation, test = seen_of("validation"), seen_of("test")
     calibrated = calibrate(validation, None if begin.trusted else _on_training(begin, dataset, device))
     params, macs = cost.known(model, family_of(model).example(begin.preprocessing, 1))
     card = Card(
@@ -141,6 +141,7 @@ def run_stage(
         images_per_second=trained.samples_per_second if trained else None,
         validation=metrics.summary(validation.labels, validation.logits) if len(validation.labels) else None,
         top1=metrics.top_k(test.labels, test.logits, 1) if len(test.labels) else None,
+        language=language.figures(model, dataset, device, progress),
     )
     return _finish(folder, model, card, validation, test, stone_origin=begin.origin if untouched else None)
 
@@ -229,6 +230,9 @@ def taken_up(
         begin.model, dataset, begin.preprocessing, device=device, batches=batches, label=label, progress=progress
     )
     if probed is None:
+        progress.say(
+            f"{label}: the weights came without a head for this, and none can be fitted at once: it is trained here"
+        )
         return begin
     progress.say(
         f"{label}: a head fitted on the untouched body is right on {probed.top1:.3f} of validation"

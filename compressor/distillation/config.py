@@ -86,7 +86,8 @@ class StageConfig(Section):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights (timm's ModelEmaV3) that are kept instead of the last ones."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights are kept: the one that is right most often on validation, or the last."""
+    """Which epoch's weights are kept: the one that is right most often on validation (of trained weights, those that it
+    began with where no epoch is better), or the last."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of forward and backward pass (autocast; weights stay float32); `auto`: bf16 on CUDA, else fp32."""
     head_epochs: float = Field(default=0.15, ge=0, le=1)

@@ -13,6 +13,8 @@ class EstimatedData(Document):
     """The folder's name, or `digits`."""
     classes: list[str]
     """Class names, in the order of the logits."""
+    tokens: bool = False
+    """Whether a class is a token."""
     train: int
     """Training samples."""
     validation: int

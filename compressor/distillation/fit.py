@@ -78,6 +78,7 @@ def fit(
         with progress.bar(job.label, job.epochs * len(order)) as bar, translated(job.label):
             bar.skip(training.at.step)
             training.to_the_end(progress, bar, watch)
+    training.say_what_is_kept(progress)
     final = run.best or (run.ema.module if run.ema else None)
     if final is not None:
         model.load_state_dict(final.state_dict())  # type: ignore[union-attr]
@@ -94,7 +95,7 @@ class _Training:
         self.run, self.job, self.dataset, self.loader, self.order = run, run.job, dataset, loader, order
         self.device = run.accelerator.device
         self.saves = saves
-        self.history = History(folder / "metrics.jsonl")
+        self.history = History(folder / "metrics.jsonl", surest=dataset.tokens)
         self.at = Progressed()
         self.sums: dict[str, Tensor] = {}
         """Loss and terms over the steps of this epoch."""
@@ -103,12 +104,17 @@ class _Training:
         self.torn = False
         """In the middle of a step: what there is now can't be saved."""
         self.saved = (-1, -1)
+        self.validation: Batches | None = None
+        """The validation split's inputs, where they are held in memory."""
 
     def begin(self, watch: Callable[[dict[str, Any]], None] | None) -> None:
         """Takes up the last save; a training without one begins with one, so that there is always a way back."""
         found = self.saves.load()
         self._take(found or Progressed(begun=dict(self.job.begun), micro_batch=self.job.config.micro_batch))
+        self.validation = self.dataset.kept("validation", self.job.preprocessing, KEPT_BYTES)
         if found is None:
+            if self.run.best is not None and self.job.finetuning and not self.job.fresh_head:
+                self.at.start = self._validate()
             self._save()
         for record in self.history.records:
             if watch is not None:
@@ -116,15 +122,14 @@ class _Training:
 
     def to_the_end(self, progress: Progress, bar: Bar, watch: Callable[[dict[str, Any]], None] | None) -> None:
         """Trains what is left; goes back to the last save where a step can't be used, and leaves one on a stop."""
-        validation = self.dataset.kept("validation", self.job.preprocessing, KEPT_BYTES)
         try:
             while len(self.history.records) < self.job.epochs:
                 try:
-                    record = self._epoch(bar, validation)
+                    record = self._epoch(bar)
                 except (NotFiniteError, OutOfMemoryError) as trouble:
                     self._go_back(trouble, progress)
                     continue
-                progress.say(_line(self.job, record))
+                progress.say(_line(self.job, record, tokens=self.dataset.tokens))
                 if watch is not None:
                     watch(record)
         except BaseException:
@@ -135,7 +140,7 @@ class _Training:
                 progress.say(str(error))
             raise
 
-    def _epoch(self, bar: Bar, validation: Batches | None) -> dict[str, Any]:
+    def _epoch(self, bar: Bar) -> dict[str, Any]:
         """What is left of an epoch, and what came of all of it."""
         run, job, at, steps = self.run, self.job, self.at, len(self.order)
         epoch = len(self.history.records)
@@ -150,15 +155,37 @@ class _Training:
             "lr": run.optimizer.param_groups[0]["lr"],
             "seconds": at.epoch_seconds,
             "data_wait_share": at.waited / at.epoch_seconds if at.epoch_seconds else 0.0,
-        } | _validate(run.averaged, self.dataset, job, self.device, validation)
+        } | self._validate()
         if epoch + 1 in job.stones:
             save_tensors(job.stones[epoch + 1], dict(run.averaged.state_dict()))
         with interrupt.held():
             self.history.add(record)
-            if run.best is not None and self.history.best is record:
+            if run.best is not None and self.history.best is record and self._better_than_the_start(record):
                 run.best.load_state_dict(run.averaged.state_dict())
             self.sums, at.epoch_seconds, at.waited = {}, 0.0, 0.0
         return record
+
+    def _validate(self) -> dict[str, float]:
+        preprocessing = self.job.preprocessing
+        seen = predict_model(
+            self.run.averaged, self.dataset, "validation", preprocessing, device=self.device, batches=self.validation
+        )
+        return {
+            "validation_top1": top_k(seen.labels, seen.logits, 1),
+            "validation_nll": nll(seen.labels, seen.logits),
+        }
+
+    def _better_than_the_start(self, record: dict[str, Any]) -> bool:
+        return not self.at.start or self.history.rank(record) < self.history.rank(self.at.start)
+
+    def say_what_is_kept(self, progress: Progress) -> None:
+        """Where training made trained weights no better: `run.best` is then what they were."""
+        if self.history.records and not self._better_than_the_start(self.history.best):
+            kept = _shown(self.at.start, tokens=self.dataset.tokens)
+            progress.say(
+                f"{self.job.label}: no epoch is better on validation than the weights that it began with ({kept}), "
+                "which are kept"
+            )
 
     def _train(self, epoch: int, bar: Bar) -> None:
         job, at, order = self.job, self.at, self.order
@@ -290,19 +317,16 @@ def _set_modes(run: Running, epoch: int) -> None:
         model.eval()  # what does not learn does not count batches either
 
 
-def _validate(
-    model: nn.Module, dataset: Dataset, job: Job, device: torch.device, kept: Batches | None
-) -> dict[str, float]:
-    seen = predict_model(model, dataset, "validation", job.preprocessing, device=device, batches=kept)
-    return {
-        "validation_top1": top_k(seen.labels, seen.logits, 1),
-        "validation_nll": nll(seen.labels, seen.logits),
-    }
-
-
-def _line(job: Job, record: dict[str, Any]) -> str:
+def _line(job: Job, record: dict[str, Any], *, tokens: bool) -> str:
     loss = math.nan if record["loss"] is None else record["loss"]
     return (
         f"{job.label} · epoch {record['epoch']}/{job.epochs} · loss {loss:.3f} · "
-        f"validation {record['validation_top1']:.3f} · {record['seconds']:.1f} s"
+        f"validation {_shown(record, tokens=tokens)} · {record['seconds']:.1f} s"
     )
+
+
+def _shown(seen: dict[str, Any], *, tokens: bool) -> str:
+    """The figure of validation that people look at."""
+    if tokens:
+        return f"perplexity {math.exp(min(seen['validation_nll'], 700)):.1f}"
+    return f"{seen['validation_top1']:.3f}"

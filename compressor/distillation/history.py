@@ -12,8 +12,10 @@ from compressor.files import write_text
 class History:
     """What is known of the epochs so far. The saved state has the records, too, and is what counts."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, surest: bool = False) -> None:
+        """`surest`: whether the best epoch is the one with the lowest NLL."""
         self.path = path
+        self.surest = surest
         self.records: list[dict[str, Any]] = []
 
     def reset(self, records: list[dict[str, Any]]) -> None:
@@ -32,4 +34,8 @@ class History:
     @property
     def best(self) -> dict[str, Any]:
         """The epoch that is right most often on validation, of equal ones the surest; the first of several."""
-        return min(self.records, key=lambda record: (-record["validation_top1"], record["validation_nll"]))
+        return min(self.records, key=self.rank)
+
+    def rank(self, seen: dict[str, Any]) -> tuple[float, ...]:
+        """What validation says of some weights; the smallest is the best."""
+        return (seen["validation_nll"],) if self.surest else (-seen["validation_top1"], seen["validation_nll"])

@@ -52,6 +52,8 @@ class Progressed:
     """Samples per forward, where memory had no room for the whole batch."""
     begun: dict[str, Any] = field(default_factory=dict)
     """How the training was begun, by its caller."""
+    start: dict[str, float] = field(default_factory=dict)
+    """What validation said of trained weights before the first step, where they are kept unless an epoch is better."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ class Outcome:
     seen: Predictions
     seconds: float
     """Of training."""
+    tokens: bool = False
+    """Whether classes are tokens, so that the likelihood alone tells."""
 
     @property
     def top1(self) -> float:
@@ -51,11 +53,13 @@ class Outcome:
     @property
     def score(self) -> float:
         """What trials are ordered by."""
-        return score(self.top1, self.nll, len(self.seen.labels))
+        return score(self.top1, self.nll, len(self.seen.labels), tokens=self.tokens)
 
 
-def score(top1: float, nll: float, rows: int) -> float:
-    """Accuracy on validation, of which less than one row is the NLL's to decide."""
+def score(top1: float, nll: float, rows: int, *, tokens: bool = False) -> float:
+    """Accuracy on validation, of which less than one row is the NLL's to decide; of tokens the NLL alone, below zero."""
+    if tokens:
+        return -nll
     return top1 - min(nll, WORST_NLL) / (10 * rows)
 
 
@@ -101,8 +105,9 @@ def run(
             shutil.rmtree(folder / "state", ignore_errors=True)
     seen = predict_model(begin.model, dataset, "validation", begin.preprocessing, device=device)
     seen.save(folder / "validation.npz")
-    outcome = Outcome(seen=seen, seconds=fitted.seconds)
-    write_json(folder / "trial.json", {"top1": outcome.top1, "nll": outcome.nll, "seconds": outcome.seconds})
+    outcome = Outcome(seen=seen, seconds=fitted.seconds, tokens=dataset.tokens)
+    document = {"top1": outcome.top1, "nll": outcome.nll, "seconds": outcome.seconds, "tokens": outcome.tokens}
+    write_json(folder / "trial.json", document)
     return outcome
 
 
@@ -111,4 +116,6 @@ def ended(folder: Path) -> Outcome | None:
     path = folder / "trial.json"
     if not path.is_file():
         return None
-    return Outcome(seen=Predictions.load(folder / "validation.npz"), seconds=read_json(path)["seconds"])
+    known = read_json(path)
+    seen = Predictions.load(folder / "validation.npz")
+    return Outcome(seen=seen, seconds=known["seconds"], tokens=known.get("tokens", False))

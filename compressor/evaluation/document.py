@@ -6,6 +6,7 @@ from typing import Literal
 
 from compressor.artifact.metadata import TemperatureOf
 from compressor.document import Document
+from compressor.runnote import LanguageFigures
 
 
 class Figures(Document):
@@ -198,10 +199,23 @@ class Evaluation(Document):
     balanced_accuracy: float | None
     """Mean of the classes' accuracies."""
     per_class: dict[str, float | None]
-    """Class → accuracy."""
+    """Class → accuracy; empty where classes are tokens."""
     shift: list[ShiftRow] | None = None
     """With `--shift`: the same under damage."""
     shift_mean: ShiftMean | None = None
     """With `--shift`: over the damages."""
     slices: list[Slice] = []
     """By group, where the data have a `metadata.csv`."""
+
+
+class LanguageEvaluation(Document):
+    """What `compress evaluate --json` prints of a language model."""
+
+    model: str
+    """As it was named."""
+    data: str
+    """The corpus' name."""
+    split: str
+    """test, validation, train or all."""
+    language: LanguageFigures
+    """On the text of the split."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from compressor.artifact.session import softmax
 from compressor.evaluation.quantiles import NORMAL, student_t
 
 ECE_BINS = 15
+TOGETHER = 1 << 19
+"""Logits of the rows that are looked at together."""
 
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -30,17 +32,28 @@ def summary(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> dict
 
 def top_k(labels: Labels, logits: Logits, k: int) -> float:
     """Share of samples whose label is among the k largest logits (all classes where there are fewer)."""
-    k = min(k, logits.shape[1])
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return float((best == labels[:, None]).any(axis=1).mean())
+    own = logits[np.arange(len(labels)), labels][:, None]
+    before = logits > own  # of equal ones the first is named; what is no number comes last
+    before |= (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    before |= np.isnan(own) & (~np.isnan(logits) | (np.arange(logits.shape[1]) < labels[:, None]))
+    return float((before.sum(axis=1) < k).mean())
 
 
 def nll(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood of the labels, nats."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    log_total = np.log(np.exp(scaled).sum(axis=1))
-    return float((log_total - scaled[np.arange(len(labels)), labels]).mean())
+    found = np.empty(len(labels))
+    for part in _parts(logits):
+        scaled = logits[part].astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        log_total = np.log(np.exp(scaled).sum(axis=1))
+        found[part] = log_total - scaled[np.arange(len(scaled)), labels[part]]
+    return float(found.mean())
+
+
+def _parts(logits: Logits) -> Iterator[slice]:
+    """Rows that are looked at together: memory that is given back to the system and asked for again costs more."""
+    size = max(1, TOGETHER // max(1, logits.shape[1]))
+    return (slice(start, start + size) for start in range(0, len(logits), size))
 
 
 def ece(labels: Labels, logits: Logits, *, temperature: float = 1.0) -> float:
@@ -214,9 +227,11 @@ def calibration_temperature(labels: Labels, logits: Logits) -> float:
 
     def cost(log_temperature: float) -> float:
         temperature = np.exp(log_temperature)
-        scaled = logits.astype(np.float64) / temperature
-        top = scaled.max(axis=1)
-        log_total = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+        log_total = np.empty(len(labels))
+        for part in _parts(logits):
+            scaled = logits[part].astype(np.float64) / temperature
+            top = scaled.max(axis=1)
+            log_total[part] = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
         return float((log_total - mean / temperature).mean())
 
     a, b = high - golden * (high - low), low + golden * (high - low)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.artifact.preprocessing import Inputs, Preprocessing, taken
 from compressor.artifact.session import Artifact
 from compressor.data.dataset import Dataset
 from compressor.errors import ArtifactError, DataError
@@ -55,6 +56,9 @@ def saved(file: Path) -> Predictions | None:
     return Predictions.load(path)
 
 
+WINDOW = 64
+"""Batches of samples of unlike length that are put in order together, and are in memory for it."""
+
 Batches = Iterable[tuple[NDArray[np.int64], Inputs]]
 """(indices, encoded samples) in turn, as `Dataset.inputs` gives them."""
 
@@ -68,18 +72,45 @@ def predict(
     batch_size: int = 64,
     batches: Batches | None = None,
 ) -> Predictions:
-    """What `predictor` says about a split, in the split's order; `batches` are its inputs where they are at hand."""
+    """What `predictor` says about a split, in the split's order; `batches` are its inputs where they are at hand.
+
+    Samples that can be of unlike length are asked about in another order, those of like length together.
+    """
     indices: list[NDArray[np.int64]] = []
     rows: list[NDArray[np.float32]] = []
-    for part, inputs in batches or dataset.inputs(split, preprocessing, batch_size):
+    for part, inputs in _by_length(batches or dataset.inputs(split, preprocessing, batch_size), preprocessing):
         indices.append(part)
         rows.append(predictor(inputs))
-    order = np.concatenate(indices)
+    found = np.concatenate(indices)
+    order, back = found[:, 1], np.argsort(found[:, 0])
+    logits = np.concatenate(rows)
     return Predictions(
-        ids=np.array(dataset.row_ids(order)),
-        labels=dataset.labels[order].reshape(-1),
-        logits=np.concatenate(rows),
+        ids=np.array(dataset.row_ids(order[back])),
+        labels=dataset.labels[order[back]].reshape(-1),
+        logits=logits.reshape(len(order), -1, logits.shape[1])[back].reshape(logits.shape),
     )
+
+
+def _by_length(batches: Batches, preprocessing: Preprocessing) -> Iterator[tuple[NDArray[np.int64], Inputs]]:
+    """((samples, 2) places and indices, inputs) in batches as large: a batch is padded to its longest sample."""
+    stream, place = iter(batches), 0
+    for first in stream:
+        window = [first]
+        if preprocessing.used(first[1]) is not None:
+            window += itertools.islice(stream, WINDOW - 1)
+        indices = np.concatenate([part for part, _ in window])
+        numbered = np.stack([np.arange(place, place + len(indices)), indices], axis=1)
+        place += len(indices)
+        if len(window) == 1:
+            yield numbered, first[1]
+            continue
+        inputs = {name: np.concatenate([part[name] for _, part in window]) for name in first[1]}
+        used = preprocessing.used(inputs)
+        assert used is not None
+        order, size = np.argsort(used, kind="stable"), len(first[0])
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            yield numbered[chosen], taken(inputs, chosen)
 
 
 def predict_artifact(

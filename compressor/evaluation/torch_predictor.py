@@ -9,6 +9,7 @@ from torch import nn
 
 from compressor.artifact.preprocessing import Inputs, Preprocessing
 from compressor.data.dataset import Dataset
+from compressor.evaluation.perplexity import Read
 from compressor.evaluation.predictions import Batches, Predictions, Predictor, predict
 from compressor.models.family import family_of
 from compressor.models.table.family import Table
@@ -27,6 +28,18 @@ def predictor_of(model: nn.Module, preprocessing: Preprocessing, device: torch.d
         return out
 
     return run
+
+
+def reader_of(model: nn.Module, vocabulary: int, device: torch.device | str = "cpu") -> Read:
+    """A causal language model, a module of (batch, n) tokens, as `perplexity` reads it. Leaves it in eval mode."""
+    model.eval()
+
+    def read(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            out: NDArray[np.float32] = model(torch.from_numpy(ids).to(device)).float().cpu().numpy()
+        return out[:, :, :vocabulary]
+
+    return read
 
 
 def predict_model(

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 
 from compressor.artifact.metadata import TemperatureOf
 from compressor.document import Document
+from compressor.runnote import LanguageFigures
 
 
 def _unbounded(value: Any) -> Any:
@@ -53,6 +54,8 @@ class ExportEntry(Document):
     """The calibration temperature in its metadata."""
     temperature_of: TemperatureOf | None = None
     """Whose validation logits it was fitted to: `model` (the PyTorch model's) or `file` (its own, as int8's)."""
+    language: LanguageFigures | None = None
+    """Of a language model, on the whole test text: of what ships by the file itself, of a teacher its model's."""
     parity: Parity | None = None
     """How closely it reproduces the PyTorch model."""
     made_from: str | None = None

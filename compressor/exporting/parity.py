@@ -43,12 +43,12 @@ def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> Parity:
     )
 
 
-def gate(parity: Parity, precision: str, source: str) -> None:
+def gate(parity: Parity, precision: str, source: str, *, agreement: float = AGREEMENT) -> None:
     """Raises ParityError when the file is not close enough."""
     limit = LIMITS[precision]
-    if not parity.max_relative_error <= limit or parity.top1_agreement < AGREEMENT:
+    if not parity.max_relative_error <= limit or parity.top1_agreement < agreement:
         raise ParityError(
             f"{source} does not reproduce the PyTorch model: relative error {parity.max_relative_error:.2g} "
-            f"(limit {limit:g}), top-1 agreement {parity.top1_agreement:.3f} (at least {AGREEMENT}) "
+            f"(limit {limit:g}), top-1 agreement {parity.top1_agreement:.3f} (at least {agreement:g}) "
             f"on {parity.samples} validation samples.\nThe file was not kept."
         )

@@ -16,7 +16,7 @@ from compressor.modalities import DEFAULT, FIRST_FAMILY
 from compressor.models.architecture import Architecture
 from compressor.models.family import StateDict, family
 from compressor.models.weights import build, read_state
-from compressor.runnote import Choice
+from compressor.runnote import Choice, LanguageFigures
 
 WEIGHTS, CARD = "weights.safetensors", "model.json"
 
@@ -54,6 +54,8 @@ class Card(BaseModel):
     """`top1`, `top5`, `nll`, `ece` on validation."""
     top1: float | None = None
     """Test accuracy, a fraction; read once, for the report."""
+    language: dict[str, LanguageFigures] = {}
+    """Split → figures of a language model on its whole text, test read once; empty for other models."""
     choice: Choice | None = None
     """Of what ships: why it is this one."""
 

@@ -58,7 +58,7 @@ class Family(Protocol):
         """Its published weights, with the head they were trained with. Raises UsageError where there are none."""
 
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
-        """First weights of an architecture that `copies_teacher`, without its head."""
+        """First weights of an architecture that `copies_teacher`; with a head where it means the same classes in both."""
 
     def rate(self) -> float:
         """What `optimizer.lr: auto` means: the peak rate of weights that start fresh."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from compressor.errors import UsageError
 from compressor.modalities import DEFAULT
 from compressor.models.family import claimed, resolve
+from compressor.options import parts
 
 HUB = "hf-hub:"
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
@@ -21,7 +22,7 @@ def several(spelled: str) -> list[str]:
     """`a,b` as its parts; a path with a comma in it is one."""
     if Path(spelled).expanduser().exists():
         return [spelled]
-    return [part.strip() for part in spelled.split(",") if part.strip()] or [spelled]
+    return parts(spelled) or [spelled]
 
 
 @dataclass(frozen=True, kw_only=True)

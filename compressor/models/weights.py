@@ -157,9 +157,8 @@ def _from_teacher(architecture: Architecture, teacher: Known | None, *, role: st
     with generators_restored():
         state = family(architecture.family).shrunk(teacher.model(), architecture)
     model = build(architecture)
-    head = head_names(model)
-    load_matching(model, {name: tensor for name, tensor in state.items() if name not in head}, source="its teacher")
-    return Loaded(model=model, origin="teacher", head_fits=False)
+    head_fits = load_matching(model, state, source="its teacher")
+    return Loaded(model=model, origin="teacher", head_fits=head_fits)
 
 
 def _from_file(architecture: Architecture, path: Path) -> Loaded:

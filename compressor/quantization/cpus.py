@@ -57,8 +57,18 @@ def runs_here(target: TargetName) -> bool:
     return target == here or (target == "x86" and here == "x86-vnni")
 
 
+def sums_exactly(types: IntegerTypes) -> bool:
+    """Whether this machine's own integer kernels sum products of these types without saturating.
+
+    Files whose ranges are calibrated can be simulated in float elsewhere; ONNX's MatMulInteger can't.
+    """
+    return types.seven_bit_weights or detect() != "x86"
+
+
 def open_artifact(path: Path, progress: Progress, provider: str = "cpu") -> Artifact:
     """An exported file; integers for another CPU, which this one would saturate, are simulated in float, exactly.
+
+    What cannot be simulated, a dynamic file's integers, is said where this CPU may saturate them.
 
     Raises:
         ArtifactError, ProviderError: as `session.load`.
@@ -66,6 +76,10 @@ def open_artifact(path: Path, progress: Progress, provider: str = "cpu") -> Arti
     artifact = session.load(path, provider=provider)
     target = (artifact.metadata.int8 or {}).get("target")
     if not isinstance(target, str) or target not in TARGETS or runs_here(TARGETS[target].target):
+        return artifact
+    if (artifact.metadata.int8 or {}).get("dynamic"):
+        if not sums_exactly(TARGETS[target]):
+            progress.say(f"{path} was made for {target}: some of its sums may be too large for this CPU's integers")
         return artifact
     progress.say(f"{path} was made for {target}: its integers are simulated here")
     return session.load(path, provider=provider, fused=False)

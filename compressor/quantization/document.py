@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import model_serializer
 
 from compressor.benchmarking.compare import Verdict
+from compressor.benchmarking.lengths import Length
 from compressor.document import Document
 from compressor.exporting.document import ExportEntry
 
@@ -29,6 +30,8 @@ class Speed(Document):
     """Median call."""
     processes: int
     """Fresh processes of each."""
+    length: Length | None = None
+    """Of the samples: so many tokens, or `data`, as long as validation samples; null where all are of one size."""
     noisy: bool
     """Whether something disturbed the timing."""
 
@@ -39,13 +42,15 @@ class Rung(Document):
     name: str
     """How it was made, in words."""
     calibration: str
-    """How the ranges were chosen: min-max, percentile, entropy."""
+    """How the ranges were chosen: min-max, percentile, entropy; or dynamic, in each batch."""
     bias_correction: bool = False
     """Whether biases were corrected for what integers shift."""
     float_nodes: tuple[str, ...] = ()
     """Nodes left in float."""
     only_weighted: bool = False
     """Whether all but convolutions and matrix products stayed float."""
+    dynamic: bool = False
+    """Whether ranges are measured in each batch as the file runs, so that nothing was calibrated."""
     bytes: int
     """Of the file."""
     top1: float
@@ -80,7 +85,7 @@ class Int8(Document):
     max_drop: float
     """Points of validation top-1 that it could lose."""
     calibration_images: int
-    """Training samples that the ranges come from."""
+    """Training samples that the ranges come from; 0 where they are measured in each batch."""
     fp32_validation_top1: float
     """What the drop counts from."""
     calibration: str | None = None
@@ -91,6 +96,8 @@ class Int8(Document):
     """How many nodes stayed float."""
     only_weighted: bool | None = None
     """Whether all but convolutions and matrix products stayed float."""
+    dynamic: bool | None = None
+    """Whether ranges are measured in each batch as the file runs: an answer depends slightly on its neighbours."""
     validation_top1: float | None = None
     """Of the kept file."""
     temperature: float | None = None

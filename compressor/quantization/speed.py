@@ -7,6 +7,7 @@ from pathlib import Path
 from compressor.benchmarking.cells import Cell
 from compressor.benchmarking.compare import BAND
 from compressor.benchmarking.config import BenchmarkConfig
+from compressor.benchmarking.lengths import Length
 from compressor.benchmarking.measure import measure
 from compressor.progress import Progress
 from compressor.quantization.document import Speed
@@ -15,13 +16,13 @@ CALLS = 60
 """Timed calls per process."""
 
 
-def against(fp32: Path, int8: Path, processes: int, progress: Progress) -> Speed:
-    """Time of `int8` over time of `fp32`, one thread, batch 1."""
+def against(fp32: Path, int8: Path, processes: int, progress: Progress, *, length: Length | None = None) -> Speed:
+    """Time of `int8` over time of `fp32`, one thread, batch 1; `length` of samples, where the graphs leave it open."""
     config = BenchmarkConfig(
         processes=processes, samples=max(10, CALLS * processes), warmup_seconds=0.1, min_seconds=1.0, max_seconds=1.5
     )
     cells = [
-        Cell(label=label, file=file, provider="cpu", batch=1, threads=1)
+        Cell(label=label, file=file, provider="cpu", batch=1, threads=1, length=length)
         for label, file in (("fp32", fp32), ("int8", int8))
     ]
     rows = measure(cells, config, progress)
@@ -35,6 +36,7 @@ def against(fp32: Path, int8: Path, processes: int, progress: Progress) -> Speed
         fp32_ms=rows[0].p50_ms,
         int8_ms=rows[1].p50_ms,
         processes=rows[1].processes or processes,
+        length=length,
         noisy=bool(rows[0].noisy or rows[1].noisy),
     )
 

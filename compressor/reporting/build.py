@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.benchmarking import rows
-from compressor.benchmarking.document import Benchmark, Row
+from compressor.benchmarking.document import Benchmark, ModelFacts, Row
 from compressor.data.dataset import Dataset
 from compressor.errors import CompressorError, MissingExtraError
 from compressor.evaluation import metrics
@@ -20,8 +20,9 @@ from compressor.evaluation.slices import Answers
 from compressor.files import checked, finite, read_document, read_documents, read_lines, write_json, write_text
 from compressor.progress import log
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.reporting import examples, headline, html, mistakes, pilot, robustness, students, tables
-from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Helped, Model, Report, RunEntry, Timing
+from compressor.reporting import examples, headline, html, language, mistakes, pilot, pull_request, robustness, students
+from compressor.reporting.document import ClassErrors, Curve, Errors, Help, Model, Report, RunEntry, Timing
+from compressor.reporting.foretold import Continuations, Helped
 from compressor.runfolder import RunFolder
 from compressor.runnote import Epoch, StageNote
 
@@ -56,7 +57,7 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
         _collect(run, dataset)
     report = build(run)
     write_json(run.report, report)
-    write_text(run.path / "report.md", tables.render(report))
+    write_text(run.path / "report.md", pull_request.render(report))
     write_text(run.path / "report.csv", headline.csv(report))
     try:
         write_text(run.path / "report.html", html.render(report, examples.embedded(run, report.examples)))
@@ -67,7 +68,7 @@ def write(run: RunFolder, dataset: Dataset | None = None) -> Report:
 
 def _collect(run: RunFolder, dataset: Dataset) -> None:
     teacher, student = run.teacher(), run.shipped()
-    if teacher and student:
+    if teacher and student and not dataset.tokens:  # one token of thousands is no example
         taught, seen = (Predictions.load(folder / "predictions.npz") for folder in (teacher, student))
         temperatures = (run.stage_note(teacher).temperature or 1.0, run.stage_note(student).temperature or 1.0)
         examples.collect(run, dataset, taught, seen, temperatures)
@@ -90,6 +91,7 @@ def build(run: RunFolder) -> Report:
     teacher = next((stage for stage in stages if stage.note.role == "teacher"), None)
     benchmark = read_document(run.benchmark, Benchmark) if run.benchmark.is_file() else None
     choice = run.choice()
+    told = any(stage.note.language for stage in stages)  # of tokens there are no tables by class
     report = Report(
         run=RunEntry(**note.model_dump(include=set(RunEntry.model_fields))),
         dataset=note.dataset,
@@ -100,16 +102,18 @@ def build(run: RunFolder) -> Report:
         shipped_seed=run.shipped_seed(),
         shipped_role=choice.role if choice else "student",
         choice=choice,
-        help=_help(stages),
+        help=None if told else _help(stages),
+        foretold=language.help_of([stage.note for stage in stages]),
+        continuations=read_document(run.continuations, Continuations).texts if run.continuations.is_file() else [],
         slices=robustness.slices_of(run, [_answers(stage) for stage in stages]),
         shift=robustness.shift_of(run),
         students=students.of_run(run),
         pilot=pilot.pilot_of(run),
-        errors=_errors(classes, stages),
-        reliability=mistakes.reliability(run),
-        confusion=mistakes.confusion(run, classes),
+        errors=Errors(classes=[], models=[]) if told else _errors(classes, stages),
+        reliability=[] if told else mistakes.reliability(run),
+        confusion=None if told else mistakes.confusion(run, classes),
         examples=examples.stored(run),
-        benchmark_models=benchmark.models if benchmark else None,
+        benchmark_models=_unranked(benchmark.models) if benchmark and told else benchmark.models if benchmark else None,
         verdicts=benchmark.verdicts if benchmark else [],
         curves=[
             Curve(role=stage.note.role, name=stage.name, seed=stage.note.seed, epochs=stage.epochs)
@@ -161,12 +165,21 @@ def _model(stage: Stage, teacher: Stage | None) -> Model:
         teacher_agreement=metrics.agreement(other.logits, own.logits) if other else None,
         copied_mistakes=copied_mistakes(own, other) if other else None,
         validation=note.validation,
+        language=note.language,
         train_seconds=note.train_seconds,
         images_per_second=note.images_per_second,
         data_wait_share=_waited(stage.epochs),
         weights=note.origin,
         bytes=None if note.params is None else (stage.folder / "weights.safetensors").stat().st_size,
     )
+
+
+def _unranked(models: dict[str, ModelFacts]) -> dict[str, ModelFacts]:
+    """Without the worst classes: of tokens the rare ones."""
+    return {
+        label: facts.model_copy(update={"accuracy": facts.accuracy and facts.accuracy.model_copy(update={"worst": []})})
+        for label, facts in models.items()
+    }
 
 
 def _answers(stage: Stage) -> Answers:
@@ -234,7 +247,8 @@ def _warnings(report: Report) -> list[str]:
         values = [m.top1 for m in report.models if m.role == role and m.top1 is not None]
         if values:
             top1[role] = float(np.mean(values))
-    if "teacher" in top1 and "baseline" in top1 and top1["teacher"] <= top1["baseline"]:
+    found += language.warnings(report)
+    if not language.told(report) and top1.get("teacher", 1.0) <= top1.get("baseline", 0.0):
         found.append(
             f"The teacher ({top1['teacher']:.3f}) is no better than the baseline ({top1['baseline']:.3f}): "
             "it has little to teach. Train it longer, use pretrained weights, or take a stronger one."

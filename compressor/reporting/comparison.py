@@ -7,13 +7,16 @@ import numpy as np
 from compressor.evaluation.document import Gain
 from compressor.evaluation.figures import gain, right
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import headline, html, tables
+from compressor.reporting import headline, html, language, tables
 from compressor.reporting.document import ComparedHelp, ComparedRun, Comparison, Help, Report
 from compressor.runfolder import RunFolder
 from compressor.text import markdown
 
 COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "help of the teacher", "file", "latency p50",
            "peak memory", "status")  # fmt: skip
+
+LANGUAGE_COLUMNS = ("run", "student", "perplexity", "bits per byte", "teacher", "what the teacher changed, nats a token", "file",
+                    "time per token p50", "peak memory", "status")  # fmt: skip
 
 
 def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
@@ -26,7 +29,8 @@ def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
     entries = [_entry(*runs[0])]
     for run, report in runs[1:]:
         own, beside = _predictions(run), None
-        if own is not None and first is not None and np.array_equal(own.ids, first.ids):
+        told = language.told(report)  # a token named first says little
+        if not told and own is not None and first is not None and np.array_equal(own.ids, first.ids):
             beside = gain(right(own), right(first))
         entries.append(_entry(run, report, beside))
     warnings = []
@@ -61,7 +65,15 @@ def _entry(run: RunFolder, report: Report, against_first: Gain | None = None) ->
         p50_ms=shipped.p50_ms if shipped else None,
         peak_rss_mb=shipped.peak_rss_mb if shipped else None,
         against_first=against_first,
+        perplexity=_told(student, "perplexity"),
+        bits_per_byte=_told(student, "bits_per_byte"),
+        teacher_perplexity=_told(teacher, "perplexity"),
+        foretold=report.foretold,
     )
+
+
+def _told(row: headline.Line | None, name: str) -> float | None:
+    return language.mean(row.told, name)[0] if row else None
 
 
 def _helped(found: Help) -> ComparedHelp:
@@ -72,6 +84,29 @@ def _helped(found: Help) -> ComparedHelp:
 def _predictions(run: RunFolder) -> Predictions | None:
     folder = run.shipped()
     return Predictions.load(folder / "predictions.npz") if folder else None
+
+
+def table(document: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and lines, one per run; of language models by perplexity."""
+    if any(run.perplexity is not None for run in document.runs):
+        return LANGUAGE_COLUMNS, language_lines(document)
+    return COLUMNS, lines(document)
+
+
+def language_lines(document: Comparison) -> list[tuple[str, ...]]:
+    """The table's lines, where runs are of language models."""
+    found: list[tuple[str, ...]] = []
+    for r in document.runs:
+        helped = r.foretold
+        interval = "" if helped is None or helped.interval is None else " ({:+.3f} … {:+.3f})".format(*helped.interval)
+        found.append((
+            r.name or "–", r.student or "–", tables.number(r.perplexity, ".2f"), tables.number(r.bits_per_byte, ".3f"),
+            "–" if r.teacher is None else f"{r.teacher} ({tables.number(r.teacher_perplexity, '.2f')})",
+            "–" if helped is None else f"{helped.difference_mean:+.3f}{interval}, {helped.verdict}",
+            "–" if r.bytes is None else f"{r.bytes / 1e6:.1f} MB",
+            tables.number(r.p50_ms, ".3f", " ms"), tables.number(r.peak_rss_mb, ".0f", " MB"), r.status or "–",
+        ))  # fmt: skip
+    return found
 
 
 def lines(document: Comparison) -> list[tuple[str, ...]]:
@@ -95,11 +130,12 @@ def lines(document: Comparison) -> list[tuple[str, ...]]:
 
 def to_markdown(document: Comparison) -> str:
     """The comparison as Markdown."""
-    parts = ["# Runs compared", tables.grid(COLUMNS, lines(document))]
+    parts = ["# Runs compared", tables.grid(*table(document))]
     parts += [f"**Note.** {markdown(warning)}" for warning in document.warnings]
     return "\n\n".join(parts) + "\n"
 
 
 def to_html(document: Comparison) -> str:
     """The comparison as one self-contained page. Raises MissingExtraError without jinja2."""
-    return html.page("comparison.html", columns=COLUMNS, lines=lines(document), warnings=document.warnings)
+    columns, cells = table(document)
+    return html.page("comparison.html", columns=columns, lines=cells, warnings=document.warnings)

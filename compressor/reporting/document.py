@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from compressor.benchmarking.document import ModelFacts, Timed, Verdict
 from compressor.benchmarking.students import Students
 from compressor.distillation.document import Pilot
 from compressor.document import Document
 from compressor.evaluation.document import Bin, CopiedMistakes, Gain, Shift, Slice
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.runnote import Budget, Choice, DatasetEntry, Epoch, Host, Shipped
-
-Helped = Literal["helped", "hurt", "no difference", "one training"]
-"""`one training`: a single seed, from which nobody can tell. Older documents judged that, too."""
+from compressor.reporting.foretold import Continued, Foretold, Helped
+from compressor.runnote import Budget, Choice, DatasetEntry, Epoch, Host, LanguageFigures, Shipped
 
 
 class RunEntry(Document):
@@ -78,6 +74,8 @@ class Model(Document):
     """In training."""
     data_wait_share: float | None = None
     """The share of its training that it waited for data."""
+    language: dict[str, LanguageFigures] = {}
+    """Split → figures of a language model on its whole text; empty for others."""
     weights: str
     """Where its first weights came from."""
     bytes: int | None
@@ -223,7 +221,11 @@ class Report(Document):
     choice: Choice | None = None
     """Why it is this one; null without a baseline."""
     help: Help | None = None
-    """Null without a baseline."""
+    """Null without a baseline, and of language models."""
+    foretold: Foretold | None = None
+    """The same of language models; null without a baseline."""
+    continuations: list[Continued] = []
+    """Texts that language models wrote on."""
     slices: list[Slice] = []
     """By group of the test samples, where the data have a `metadata.csv`."""
     shift: Shift | None = None
@@ -299,7 +301,15 @@ class ComparedRun(Document):
     peak_rss_mb: float | None
     """Peak resident memory with the shipped file, MB."""
     against_first: Gain | None = None
-    """Beside the first run, sample by sample; null for itself and on other samples."""
+    """Beside the first run, sample by sample; null for itself, on other samples, and of language models."""
+    perplexity: float | None = None
+    """The student's, of the test text, mean over seeds; null of other models."""
+    bits_per_byte: float | None = None
+    """Likewise."""
+    teacher_perplexity: float | None = None
+    """The teacher's."""
+    foretold: Foretold | None = None
+    """What the teacher was worth to a language model."""
 
 
 class Comparison(Document):

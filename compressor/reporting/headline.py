@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from csv import DictWriter
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from compressor.benchmarking.rows import combination
-from compressor.reporting.document import Help, Model, Report, Timing
-from compressor.runnote import Budget, Choice
+from compressor.reporting.document import Model, Report, Timing
+from compressor.runnote import Budget, Choice, LanguageFigures
 
 SHIPPED_NLL, SHIPPED_ECE = "NLL calibrated (raw)", "ECE calibrated (raw)"
 """Columns of what ships, at the calibration temperature; in brackets at temperature 1. See `shipped`."""
@@ -39,6 +40,8 @@ class Line:
     nll: float | None = None
     """As `ece`; nats."""
     nll_raw: float | None = None
+    told: Sequence[LanguageFigures] = ()
+    """Of language models, on the test text: one per seed."""
 
 
 ORDER = ("teacher", "member", "assistant", "baseline", "student")
@@ -71,6 +74,7 @@ def rows(report: Report) -> list[Line]:
                     ece_raw=entry.ece,
                     nll=entry.nll_calibrated,
                     nll_raw=entry.nll,
+                    told=[entry.language] if entry.language else [],
                 )
             )
     return found
@@ -92,6 +96,7 @@ def _trained(report: Report, role: str, stage: str, models: list[Model]) -> Line
         peak_rss_mb=timing.peak_rss_mb if timing else None,
         ece=_mean([m.ece_calibrated for m in models]), ece_raw=_mean([m.ece for m in models]),
         nll=_mean([m.nll_calibrated for m in models]), nll_raw=_mean([m.nll for m in models]),
+        told=[m.language["test"] for m in models if "test" in m.language],
     )  # fmt: skip
 
 
@@ -147,7 +152,7 @@ def help_line(report: Report) -> str | None:
     gain = 100 * helped.top1_gain_mean
     low, high = (100 * v for v in helped.interval)
     verdicts = {"helped": "It helped", "hurt": "It hurt", "no difference": "No difference can be told"}
-    verdicts["one training"] = _one_training(helped)
+    verdicts["one training"] = one_training("test samples", helped.three_seeds_seconds)
     seeds = f"{len(helped.seeds)} seeds" if len(helped.seeds) > 1 else "one seed"
     worth = "came to" if helped.verdict == "one training" else "was worth"
     return (
@@ -160,6 +165,8 @@ def choice_line(choice: Choice | None) -> str | None:
     """One sentence where the teacher lost on validation: what ships, and both figures; else None."""
     if choice is None:
         return None
+    if choice.by == "nll":
+        return _told_choice(choice)
     taught, alone = choice.student_top1, choice.baseline_top1
     figures = f"on validation it is right on {100 * alone:.2f} %, the taught one on {100 * taught:.2f} %"
     if taught == alone and choice.student_nll is not None and choice.baseline_nll is not None:
@@ -172,6 +179,19 @@ def choice_line(choice: Choice | None) -> str | None:
             f"The taught student ships because the recipe asks for it (ship: student), not the one without: {figures}."
         )
     return None
+
+
+def _told_choice(choice: Choice) -> str | None:
+    """The same of language models."""
+    taught, alone = choice.student_nll, choice.baseline_nll
+    if taught is None or alone is None or (choice.role == "student" and taught <= alone):
+        return None
+    mean = f" (mean of {choice.seeds} seeds)" if choice.seeds > 1 else ""
+    figures = f"its validation NLL is {{}} nats a token, the other's {{}}{mean}."
+    if choice.role == "baseline":
+        return f"What ships is the student without a teacher: {figures.format(f'{alone:.4f}', f'{taught:.4f}')}"
+    asked = "The taught student ships because the recipe asks for it (ship: student)"
+    return f"{asked}: {figures.format(f'{taught:.4f}', f'{alone:.4f}')}"
 
 
 def lasted(seconds: float) -> str:
@@ -209,12 +229,11 @@ def time_line(report: Report) -> str | None:
     return text + (". What a run takes over its time is told, not made up for." if spent > budget.seconds else ".")
 
 
-def _one_training(helped: Help) -> str:
+def one_training(over: str, seconds: float | None) -> str:
     """Why there is no verdict, and what one would cost."""
-    seconds = helped.three_seeds_seconds
     more = "" if seconds is None else f", for about {_lasting(seconds)} more of training"
     return (
-        "One training can't tell: the interval is over test samples alone, and another seed may turn it around. "
+        f"One training can't tell: the interval is over {over} alone, and another seed may turn it around. "
         f"Three seeds (--seeds 3) may{more}"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from compressor.benchmarking.students import Students
 from compressor.packages import require
-from compressor.reporting import headline, pilot, plots, robustness, students, tables
+from compressor.reporting import headline, language, pilot, plots, robustness, students, tables
 from compressor.reporting.document import Model, Picture, Report
 from compressor.runnote import Host
 from compressor.text import clean
@@ -21,12 +21,13 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         report=report,
         tiles=tiles(report),
         chain=chain(report),
-        headline=(headline.COLUMNS, headline.cells(headline.rows(report))),
+        what=language.what(report),
+        headline=language.table(report),
         remarks=[
             text
             for text in (
-                headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
-                students.line(report.students), pilot.line(report),
+                headline.choice_line(report.choice), headline.measured_on(report), language.help_line(report),
+                language.windows_line(report), students.line(report.students), pilot.line(report),
                 headline.time_line(report), robustness.shift_line(report),
             )
             if text
@@ -35,11 +36,15 @@ def render(report: Report, examples: list[Picture] | None = None) -> str:
         verdicts=report.verdicts,
         plots=[*plots.plots(report), *([drawn] if report.students and (drawn := students.plot(report.students)) else [])],
         examples=examples or [],
+        continued=[
+            (language.shown(one.prompt), [(by, language.shown(text)) for by, text in one.texts.items()])
+            for one in report.continuations
+        ],
         sections=[
-            ("Models", tables.MODEL_COLUMNS, tables.model_lines(report.models)),
+            ("Models", *language.models_table(report)),
             *students.sections(report.students),
             *([("Pilot", *pilot.table(report.pilot))] if report.pilot else []),
-            ("Exported files", tables.EXPORT_COLUMNS, tables.export_lines(report.exports)),
+            ("Exported files", *language.exports_table(report.exports)),
             ("Benchmark", *tables.benchmark_table(report.benchmark)),
             ("Accuracy of the measured files", tables.ACCURACY_COLUMNS,
              tables.accuracy_lines(report.benchmark_models or {})),
@@ -102,8 +107,19 @@ def tiles(report: Report) -> list[Tile]:
         points = 100 * (student.top1 - teacher.top1)
         found.append(Tile(title="Top-1 on test", before=f"{100 * teacher.top1:.1f} %",
                           after=f"{100 * student.top1:.1f} %", change=f"{points:+.1f} points"))  # fmt: skip
+    before, after = (language.mean(row.told, "perplexity")[0] for row in (teacher, student))
+    if before and after:
+        found.append(Tile(title="Perplexity of the test text", before=f"{before:.2f}", after=f"{after:.2f}",
+                          change=f"{after / before:.2f}×"))  # fmt: skip
     for title, unit, scale, digits, before, after in (
-        ("Latency p50", "ms", 1.0, 2, teacher.p50_ms, student.p50_ms),
+        (
+            "Time per token p50" if any(not one.masked for one in student.told) else "Latency p50",
+            "ms",
+            1.0,
+            2,
+            teacher.p50_ms,
+            student.p50_ms,
+        ),
         ("File", "MB", 1e6, 1, teacher.bytes, student.bytes),
         ("Peak memory", "MB", 1.0, 0, teacher.peak_rss_mb, student.peak_rss_mb),
     ):
@@ -122,8 +138,8 @@ class Link:
     name: str
     params: int | None
     seeds: int
-    top1: float | None
-    """Mean over the seeds."""
+    figure: str
+    """What it comes to on test, mean over the seeds."""
     apart: bool
     """Whether it has no part in the chain: the baseline."""
 
@@ -135,10 +151,20 @@ def chain(report: Report) -> list[Link]:
         groups.setdefault(model.stage, []).append(model)
     found = [
         Link(role=models[0].role, name=models[0].name, params=models[0].params, seeds=len(models),
-             top1=_mean([model.top1 for model in models if model.top1 is not None]), apart=models[0].role == "baseline")
+             figure=_figure(models), apart=models[0].role == "baseline")
         for _, models in sorted(groups.items())
     ]  # fmt: skip
     return sorted(found, key=lambda link: link.apart)
+
+
+def _figure(models: list[Model]) -> str:
+    """Perplexity of language models, else top-1."""
+    perplexity, _ = language.mean(
+        [model.language["test"] for model in models if "test" in model.language], "perplexity"
+    )
+    if perplexity is not None:
+        return f"perplexity {perplexity:.2f}"
+    return f"top-1 {tables.number(_mean([model.top1 for model in models if model.top1 is not None]), '.3f')}"
 
 
 def _mean(values: list[float]) -> float | None:

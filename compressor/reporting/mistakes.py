@@ -16,6 +16,8 @@ from compressor.runfolder import RunFolder
 
 WORST, COLUMNS = 5, 7
 """Classes that the confusion shows, and how many of the answers given instead it names."""
+MOST = 2000
+"""Classes of which every pair is counted; of more, as of tokens, there is no confusion."""
 
 
 def reliability(run: RunFolder) -> list[Reliability]:
@@ -51,7 +53,7 @@ def confusion(run: RunFolder, classes: list[str]) -> Confusion | None:
     The last column, `others`, holds what the named columns leave. None without a student, or without a mistake.
     """
     folder = run.shipped()
-    if folder is None:
+    if folder is None or len(classes) > MOST:
         return None
     seen = Predictions.load(folder / "predictions.npz")
     answered = seen.logits.argmax(axis=1)

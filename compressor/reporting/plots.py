@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compressor.benchmarking import lengths
@@ -12,9 +13,10 @@ from compressor.benchmarking.rows import combination
 from compressor.evaluation.document import Bin
 from compressor.evaluation.quantiles import NORMAL
 from compressor.quantization.document import ArtifactEntry
-from compressor.reporting import svg
+from compressor.reporting import language, svg
 from compressor.reporting.document import Report
 from compressor.reporting.svg import Series
+from compressor.runnote import Epoch
 
 COLORS = {"teacher": "#b45309", "member": "#d97706", "assistant": "#7c3aed", "baseline": "#6b7280", "student": "#0b6bcb",
           "fp16": "#be185d", "int8": "#0f8a5f"}  # fmt: skip
@@ -44,43 +46,66 @@ def plots(report: Report) -> list[Plot]:
     return [entry for entry in drawn if entry is not None]
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """What an epoch is told by: accuracy, or of language models the NLL."""
+
+    what: str
+    axis: str
+    floor: float | None
+    of: Callable[[Epoch], float | None]
+
+
+_TOP1 = _Measure("accuracy", "top-1 on validation", 0.0, lambda epoch: epoch.validation_top1)
+_NLL = _Measure("NLL", "NLL on validation, nats a token", None, lambda epoch: epoch.validation_nll)
+
+
+def _measure(report: Report) -> _Measure:
+    return _NLL if language.told(report) else _TOP1
+
+
 def curves(report: Report) -> Plot | None:
-    """Validation accuracy per epoch of what was trained in the run."""
+    """Validation accuracy (of language models NLL) per epoch of what was trained in the run."""
     trained = [c for c in report.curves if c.epochs]
     if not trained:
         return None
-    series = []
+    series, told = [], _measure(report)
     for c in trained:
-        tops = [(float(i + 1), e.validation_top1) for i, e in enumerate(c.epochs)]
-        points = [(epoch, top1) for epoch, top1 in tops if top1 is not None]
+        seen = [(float(i + 1), told.of(e)) for i, e in enumerate(c.epochs)]
+        points = [(epoch, value) for epoch, value in seen if value is not None]
         label = f"{c.role} {c.name}, seed {c.seed}"
         series.append(Series(label=label, points=points, color=_color(c.role), dash=DASHES.get(c.role, "")))
+    if not any(s.points for s in series):
+        return None
     longest = max(len(c.epochs) for c in trained)
     x = svg.Axis(label="epoch", low=0 if longest == 1 else 1, high=max(longest, 2))
-    y = svg.around([v for s in series for _, v in s.points], "top-1 on validation", floor=0.0)
-    drawing = svg.plot("curves", "Validation accuracy per epoch", series, x, y)
-    return Plot(name="curves", title="Learning curves", remark="Accuracy on validation after each epoch.",
+    y = svg.around([v for s in series for _, v in s.points], told.axis, floor=told.floor)
+    drawing = svg.plot("curves", f"Validation {told.what} per epoch", series, x, y)
+    what = told.what[0].upper() + told.what[1:]
+    return Plot(name="curves", title="Learning curves", remark=f"{what} on validation after each epoch.",
                 drawing=drawing, keys=_keys(series))  # fmt: skip
 
 
 def minutes(report: Report) -> Plot | None:
-    """Validation accuracy against minutes of training; the student's also from when its teachers began to be trained."""
+    """Validation accuracy (of language models NLL) against minutes of training; the student's also from when its teachers began to be trained."""
     trained = [c for c in report.curves if c.epochs]
     if not trained:
         return None
     before = sum(report.taken.get(phase, 0.0) for phase in ("teacher", "targets", "pilot", "assistant")) / 60
-    series, lines = [], {}
+    series, lines, told = [], {}, _measure(report)
     for c in trained:
         spent = itertools.accumulate(e.seconds / 60 for e in c.epochs)
-        points = [(m, e.validation_top1) for m, e in zip(spent, c.epochs, strict=True) if e.validation_top1 is not None]
+        seen = [(m, told.of(e)) for m, e in zip(spent, c.epochs, strict=True)]
+        points = [(m, value) for m, value in seen if value is not None]
         lines[c.role, c.seed] = points
         series.append(
             Series(label=f"{c.role} {c.name}", points=points, color=_color(c.role), dash=DASHES.get(c.role, ""))
         )
     first = next((key for key in lines if key[0] == "student"), None)
-    remark = "Accuracy on validation against minutes in training steps, each model and seed from its own start."
+    what = told.what[0].upper() + told.what[1:]
+    remark = f"{what} on validation against minutes in training steps, each model and seed from its own start."
     if first and before > 0:
-        later = [(m + before, top1) for m, top1 in lines[first]]
+        later = [(m + before, value) for m, value in lines[first]]
         label = "student, with its teachers' time"
         series.append(Series(label=label, points=later, color=COLORS["student"], dash="2 4"))
         remark += (
@@ -90,9 +115,9 @@ def minutes(report: Report) -> Plot | None:
     if not values:
         return None
     x = svg.Axis(label="minutes of training", low=0, high=1.04 * max(m for m, _ in values))
-    y = svg.around([top1 for _, top1 in values], "top-1 on validation", floor=0.0)
-    return Plot(name="minutes", title="Accuracy against minutes", remark=remark, keys=list(dict.fromkeys(_keys(series))),
-                drawing=svg.plot("minutes", "Validation accuracy against minutes of training", series, x, y))  # fmt: skip
+    y = svg.around([value for _, value in values], told.axis, floor=told.floor)
+    return Plot(name="minutes", title=f"{what} against minutes", remark=remark, keys=list(dict.fromkeys(_keys(series))),
+                drawing=svg.plot("minutes", f"Validation {told.what} against minutes of training", series, x, y))  # fmt: skip
 
 
 def pareto(report: Report) -> Plot | None:

@@ -13,11 +13,11 @@ from compressor.artifact.text.document import Continuation
 from compressor.benchmarking.document import Benchmark
 from compressor.benchmarking.regression import Findings
 from compressor.distillation.document import Estimate, Tuning
-from compressor.evaluation.document import Evaluation, ShiftFigures, ShiftRow
+from compressor.evaluation.document import Evaluation, LanguageEvaluation, ShiftFigures, ShiftRow
 from compressor.files import finite
 from compressor.quantization.document import ArtifactEntry
 from compressor.reporting import comparison as compared
-from compressor.reporting import headline, pilot, robustness, students, tables
+from compressor.reporting import headline, language, pilot, robustness, students, tables
 from compressor.reporting.document import Comparison, Report
 from compressor.runfolder import RunFolder
 from compressor.text import clean
@@ -80,12 +80,13 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     """The headline table of a run, what the help was worth, and where everything lies."""
     blocks: list[Block] = []
     blocks.append("")
-    blocks.append(Table(headline.COLUMNS, headline.cells(headline.rows(found))))
+    blocks.append(Table(*language.table(found)))
     blocks.append("")
     for line in (
         headline.choice_line(found.choice),
         *(entry.text for entry in found.verdicts),
-        headline.help_line(found),
+        language.help_line(found),
+        language.windows_line(found),
         students.line(found.students),
         pilot.line(found),
         headline.time_line(found),
@@ -100,13 +101,14 @@ def report(run: RunFolder, found: Report) -> list[Block]:
     if found.slices:
         blocks += ["", Table(*robustness.slice_table(found.slices))]
     blocks.append(f"Report: {run.path / 'report.md'} and report.html · ship: {students.ships(run, found.students)}")
+    blocks += [line for line in [language.next_line(found, run)] if line]
     return blocks
 
 
 def comparison(document: Comparison, output: Path) -> list[Block]:
     """Several runs side by side."""
     blocks: list[Block] = []
-    blocks.append(Table(compared.COLUMNS, compared.lines(document)))
+    blocks.append(Table(*compared.table(document)))
     for warning in document.warnings:
         blocks.append(f"Note: {warning}")
     blocks.append(f"Written: {output / 'comparison.html'} and comparison.md")
@@ -119,8 +121,9 @@ def plan(estimate: Estimate) -> list[Block]:
     dataset = estimate.dataset
     classes = dataset.classes
     names = ", ".join(classes[:8]) + (" …" if len(classes) > 8 else "")
+    kinds = f"{len(classes):,} kinds of tokens" if dataset.tokens else f"{len(classes)} classes ({names})"
     blocks.append(
-        f"{dataset.name}: {len(classes)} classes ({names}); {dataset.train} training, "
+        f"{dataset.name}: {kinds}; {dataset.train} training, "
         f"{dataset.validation} validation, {dataset.test} test samples; "
         + (f"{dataset.unlabeled} unlabelled; " if dataset.unlabeled else "")
         + dataset.input
@@ -175,7 +178,7 @@ def exports(entries: list[ArtifactEntry]) -> list[Block]:
     blocks: list[Block] = []
     made = [entry for entry in entries if entry.file]
     if made:
-        blocks.append(Table(tables.EXPORT_COLUMNS, tables.export_lines(made)))
+        blocks.append(Table(*language.exports_table(made)))
     for entry in entries:
         if entry.int8:
             blocks.append("")
@@ -220,8 +223,8 @@ def evaluation(found: Evaluation) -> list[Block]:
     for key, raw, calibrated in (("nll", found.nll, found.nll_calibrated), ("ece", found.ece, found.ece_calibrated)):
         blocks.append(f"{key:18} {headline.shipped(calibrated, raw)}")
     blocks.append(probabilities_are(found.temperature, found.temperature_of))
-    worst = sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]
-    blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
+    if worst := sorted((v, c) for c, v in found.per_class.items() if v is not None)[:5]:
+        blocks.append("worst classes      " + ", ".join(f"{c} {v:.3f}" for v, c in worst))
     blocks.append(f"on {found.samples} samples ({found.split} of {found.data})")
     if found.slices:
         blocks += ["", Table(*robustness.slice_table(found.slices))]
@@ -231,6 +234,18 @@ def evaluation(found: Evaluation) -> list[Block]:
     if mean := found.shift_mean:
         blocks.append("mean over damages: " + ", ".join(f"{role} {top1:.3f}" for role, top1 in mean.top1.items()))
     return blocks
+
+
+def perplexity(found: LanguageEvaluation) -> list[Block]:
+    """What `compress evaluate` found of a language model."""
+    own = found.language
+    return [
+        f"{'perplexity':18} {tables.number(own.perplexity, '.4f')}",
+        f"{'bits per byte':18} {tables.number(own.bits_per_byte, '.4f')}",
+        f"{'nll':18} {tables.number(own.nll, '.4f', ' nats a token')}",
+        f"on {own.tokens:,} tokens, {own.bytes or 0:,} bytes ({found.split} of {found.data}), read in windows of {own.length} "
+        f"tokens that go on by {own.stride}",
+    ]
 
 
 def probabilities_are(temperature: float | None, of: str | None) -> str:

@@ -1,17 +1,16 @@
-"""`report.md`: the report for a pull request."""
+"""The report's tables, every cell of which is text, and how Markdown has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compressor import text
 from compressor.benchmarking import compare
 from compressor.benchmarking.document import Accuracy, Against, ModelFacts, Ratio, Timed
 from compressor.benchmarking.rows import setting
 from compressor.evaluation.document import Gain
 from compressor.exporting.document import ExportEntry
 from compressor.quantization.document import Int8
-from compressor.reporting import headline, pilot, robustness, students
+from compressor.reporting import headline
 from compressor.reporting.document import Model, Report
 from compressor.text import markdown
 
@@ -20,48 +19,6 @@ def grid(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     out = [header, tuple("---" for _ in header), *lines]
     return "\n".join("| " + " | ".join(markdown(cell) for cell in line) + " |" for line in out)
-
-
-def render(report: Report) -> str:
-    """The report as Markdown."""
-    dataset = report.dataset
-    parts = [
-        f"# {markdown(report.run.name or 'run')}",
-        f"{markdown(dataset.name)}: {len(dataset.classes)} classes; {dataset.train} training, "
-        f"{dataset.validation} validation and {dataset.test} test samples. Figures are on test.",
-        grid(headline.COLUMNS, headline.cells(headline.rows(report))),
-    ]
-    parts += [f"**{markdown(entry.text)}**" for entry in report.verdicts]
-    remarks = (
-        headline.choice_line(report.choice), headline.measured_on(report), headline.help_line(report),
-        students.line(report.students), pilot.line(report), headline.time_line(report), robustness.shift_line(report),
-    )  # fmt: skip
-    parts += [markdown(line) for line in remarks if line]
-    parts += [f"**{markdown(line)}**" for line in [robustness.slice_line(report)] if line]
-    parts += [f"**Note.** {markdown(warning)}" for warning in report.warnings]
-    parts += ["## Models", grid(MODEL_COLUMNS, model_lines(report.models))]
-    for title, columns, lines in students.sections(report.students):
-        parts += [f"## {title}", grid(columns, lines)]
-    if report.pilot:
-        parts += ["## Pilot", grid(*pilot.table(report.pilot))]
-    if report.exports:
-        parts += ["## Exported files", grid(EXPORT_COLUMNS, export_lines(report.exports))]
-    if report.int8:
-        parts += ["## int8", grid(LADDER_COLUMNS, ladder_lines(report.int8)), markdown(ladder_verdict(report.int8))]
-    if report.benchmark:
-        parts += ["## Benchmark", grid(*benchmark_table(report.benchmark))]
-    if found := accuracy_lines(report.benchmark_models or {}):
-        parts += ["## Accuracy of the measured files", grid(ACCURACY_COLUMNS, found)]
-    parts += ["## Worst classes", grid(*worst_classes(report))]
-    if report.slices:
-        parts += ["## By group", grid(*robustness.slice_table(report.slices))]
-    if report.shift:
-        parts += ["## Under damage", grid(*robustness.shift_table(report.shift))]
-    if report.budget:
-        parts += ["## Time", grid(TIME_COLUMNS, time_lines(report))]
-    versions = ", ".join(f"{k} {v}" for k, v in (report.versions or {}).items() if v)
-    parts += ["## How", f"    {text.line(report.run.command)}", f"Versions: {markdown(versions)}."]
-    return "\n\n".join(parts) + "\n"
 
 
 TIME_COLUMNS = ("phase", "epochs", "planned", "taken")
@@ -246,6 +203,8 @@ def gained(paired: Gain | Against | None) -> str:
 def worst_classes(report: Report, count: int = 5) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and lines: per-class accuracy of every model on the classes where what ships does worst."""
     models = report.errors.models
+    if not models:
+        return ("class",), []
     student = next((m for m in models if m.role == report.shipped_role), models[-1])
     ranked = [i for _, i in sorted((value, i) for i, value in enumerate(student.per_class) if value is not None)]
     header = ("class", *(f"{m.role} {m.name}, seed {m.seed}" for m in models))

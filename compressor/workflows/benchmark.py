@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor import runfolder
+from compressor.artifact import session
 from compressor.artifact.session import Artifact
 from compressor.benchmarking import accuracy, measure, regression, verdict
 from compressor.benchmarking.config import BenchmarkConfig
@@ -20,16 +21,18 @@ from compressor.data.dataset import Dataset
 from compressor.display import surroundings
 from compressor.errors import ArtifactError, CompressorError, MissingExtraError, UsageError
 from compressor.evaluation.predictions import Predictions, predict_artifact, saved, saved_at
-from compressor.files import cache_dir, finite, write_json
+from compressor.files import cache_dir, finite, read_documents, write_json
 from compressor.options import checked, listed, numbers, options, within
 from compressor.options import lengths as tokens
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
+from compressor.quantization.document import ArtifactEntry
 from compressor.recipe import load as load_recipe
 from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
+from compressor.runnote import LanguageFigures
 from compressor.section import LARGEST_IMAGE
 from compressor.seeds import leaves_no_trace
 from compressor.workflows.evaluate import data_for
@@ -109,7 +112,8 @@ def measured(
     config = checked(BenchmarkConfig, **own | given)
     classes, fingerprint, seen = _predictions(files, run, data, progress)
     with run.held() if run else contextlib.nullcontext():
-        found = document(files, config, progress, seen=seen, classes=classes, data=fingerprint)
+        told = foretold(run) if run else None
+        found = document(files, config, progress, seen=seen, classes=classes, data=fingerprint, foretold=told)
         if run is not None:
             write_json(run.benchmark, found)
             build.write(run)
@@ -124,6 +128,7 @@ def document(
     seen: dict[str, Predictions],
     classes: list[str],
     data: str,
+    foretold: dict[str, LanguageFigures] | None = None,
 ) -> Benchmark:
     """`benchmark.json`: the files' timings, accuracy where there are predictions, and a verdict per model.
 
@@ -132,14 +137,24 @@ def document(
         seen: label → its predictions, all of the same split.
         classes: class names in the order of the logits.
         data: fingerprint of the samples that were predicted.
+        foretold: label → a language model's figures on the test text.
     """
     joined = accuracy.join(measure.document(files, config, progress), seen, classes, data)
+    told = foretold or {}
+    models = {label: facts.model_copy(update={"language": told.get(label)}) for label, facts in joined.models.items()}
+    joined = joined.model_copy(update={"models": models})
     return joined.model_copy(update={"verdicts": verdict.verdicts(joined)})
 
 
 def saved_predictions(files: dict[str, Path]) -> dict[str, Predictions]:
     """The predictions that were stored beside the files at export, by label."""
     return {label: own for label, path in files.items() if (own := saved(path)) is not None}
+
+
+def foretold(run: RunFolder) -> dict[str, LanguageFigures]:
+    """What a run's exported language models make of its test text, by label."""
+    entries = read_documents(run.exports, ArtifactEntry) if run.exports.is_file() else []
+    return {entry.file: entry.language for entry in entries if entry.file and entry.language}
 
 
 def artifacts(named: list[str], size: int, progress: Progress) -> tuple[dict[str, Path], RunFolder | None]:
@@ -216,7 +231,7 @@ def _predictions(
         seen = saved_predictions(files)
         note = run.read().dataset
         classes, fingerprint = (note.classes, f"{note.fingerprint}/test") if note else ([], "")
-    missing = {label: path for label, path in files.items() if label not in seen}
+    missing = _naming_classes({label: path for label, path in files.items() if label not in seen}, data)
     loaded = _loaded(missing, progress)
     if not loaded:
         return classes, fingerprint, seen
@@ -236,6 +251,16 @@ def _predictions(
             if data is None:
                 own.save(saved_at(files[label]))
     return dataset.classes, f"{dataset.fingerprint}/{split}", seen
+
+
+def _naming_classes(files: dict[str, Path], data: str | None) -> dict[str, Path]:
+    """The files without language models, which have no accuracy. Raises UsageError where `data` were given for one."""
+    writing = [label for label, path in files.items() if session.load(path).task == "lm"]
+    if writing and data is not None:
+        raise UsageError(
+            f"{', '.join(writing)}: a language model is timed; its perplexity: compress evaluate FILE --data TEXT"
+        )
+    return {label: path for label, path in files.items() if label not in writing}
 
 
 def _judged(label: str, artifact: Artifact, dataset: Dataset, split: str, progress: Progress) -> Predictions | None:

@@ -30,8 +30,8 @@ from compressor.reporting.students import ships
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import exported, kept, selecting
-from compressor.workflows.benchmark import document, saved_predictions
+from compressor.workflows import continuing, exported, kept, selecting
+from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
 from compressor.workflows.evaluate import shift_of
@@ -96,6 +96,7 @@ def distill(
     pilot: float | str | None = None,
     strict_data: bool | None = None,
     time: str | None = None,
+    task: str | None = None,
     max_latency: float | str | None = None,
     max_size: float | str | None = None,
     max_memory: float | str | None = None,
@@ -118,7 +119,7 @@ def distill(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
         max_latency=max_latency, max_size=max_size, max_memory=max_memory, precision=listed(precision),
     )  # fmt: skip
     own = accelerator(device)
@@ -237,8 +238,10 @@ def _made(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             measured = document(
                 files, recipe.benchmark, progress,
                 seen=saved_predictions(files), classes=dataset.classes, data=f"{dataset.fingerprint}/test",
+                foretold=foretold(run),
             )  # fmt: skip
             write_json(run.benchmark, finite(measured) | {"made_from": origin})
+    continuing.collect(run, results, dataset, progress)
     return planned
 
 

@@ -72,6 +72,7 @@ def plan(
     pilot: float | str | None = None,
     strict_data: bool | None = None,
     time: str | None = None,
+    task: str | None = None,
     max_latency: float | str | None = None,
     max_size: float | str | None = None,
     max_memory: float | str | None = None,
@@ -88,7 +89,7 @@ def plan(
     given = options(
         teacher=teacher, student=student, data=data, unlabeled=unlabeled, assistants=assistants, baseline=baseline,
         epochs=epochs, batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, views=views,
-        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time,
+        cache_limit=cache_limit, seeds=seeds, shift=shift, pilot=pilot, strict_data=strict_data, time=time, task=task,
         max_latency=max_latency, max_size=max_size, max_memory=max_memory, precision=listed(precision),
     )  # fmt: skip
     chosen, _ = choose(recipe, given, settings, resume)
@@ -173,4 +174,6 @@ def _disk(stages: list[EstimatedStage]) -> float:
 
 def _estimated_data(dataset: Dataset, shown: str) -> EstimatedData:
     counts = {name: len(dataset.splits.get(name, ())) for name in ("train", "validation", "test", "unlabeled")}
-    return EstimatedData(name=dataset.name, classes=dataset.classes, **counts, input=shown, unused=dataset.unused)
+    return EstimatedData(
+        name=dataset.name, classes=dataset.classes, tokens=dataset.tokens, **counts, input=shown, unused=dataset.unused
+    )

@@ -16,11 +16,12 @@ from compressor.data.dataset import Dataset
 from compressor.data.load import comes_along, load_dataset, modality_of
 from compressor.display import surroundings
 from compressor.errors import ArtifactError, UsageError
-from compressor.evaluation.document import Evaluation, Shift
+from compressor.evaluation.document import Evaluation, LanguageEvaluation, Shift
 from compressor.evaluation.figures import figures
 from compressor.evaluation.predictions import Predictor, check_data, predict
 from compressor.evaluation.shift import under_shift
 from compressor.evaluation.slices import Answers, slices
+from compressor.modalities import modality
 from compressor.packages import require
 from compressor.progress import Progress
 from compressor.quantization.cpus import open_artifact
@@ -29,6 +30,7 @@ from compressor.reporting import screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
+from compressor.workflows import evaluate_lm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +50,12 @@ class Subject:
 class EvaluateResult(Shown):
     """A model's figures on a split."""
 
-    document: Evaluation
+    document: Evaluation | LanguageEvaluation
 
     def blocks(self) -> list[Block]:
-        """Figures, the worst classes, and those under damage."""
+        """Figures, the worst classes, and those under damage; perplexity of a language model."""
+        if isinstance(self.document, LanguageEvaluation):
+            return screen.perplexity(self.document)
         return screen.evaluation(self.document)
 
 
@@ -66,6 +70,8 @@ def evaluate(
     progress: Progress | None = None,
 ) -> EvaluateResult:
     """Accuracy, calibration and per-class errors of an ONNX file, a run's student, or a checkpoint.
+
+    Of a language model its perplexity and bits per byte on running text.
 
     Args: the options of `compress evaluate`.
         model: None: the newest run's student.
@@ -85,12 +91,22 @@ def evaluate(
     data = None if data is None else str(data)
     if path.suffix != ".onnx" and ((path / "run.json").is_file() or not path.exists()):
         path = runfolder.open_run(path).path
+    elif evaluate_lm.published(path):
+        path = runfolder.exported(path)
+    if writer := evaluate_lm.writer(path, provider):
+        if shift:
+            raise UsageError("--shift damages things that have a class; a language model's text has none")
+        told = evaluate_lm.evaluate_writer(writer, str(model), recipe_data(path), data, split, progress)
+        return EvaluateResult(document=told)
     subject = _subject(path, provider, progress)
+    named = modality(subject.preprocessing.modality).task is None
+    if named and data is not None and data.lower().endswith(".txt") and Path(data).expanduser().is_file():
+        raise UsageError(f"{path} names classes, and '{data}' is running text without any: name data that have labels")
     dataset, split = data_for(path, subject.trained_on, data, split, progress)
     check_data(subject.preprocessing.modality, subject.classes, dataset, str(path))
     seen = predict(subject.predictor, dataset, split, subject.preprocessing)
     own = figures(seen, subject.temperature)
-    classes = dict(zip(dataset.classes, own.per_class, strict=True))
+    classes = {} if dataset.tokens else dict(zip(dataset.classes, own.per_class, strict=True))
     found = Evaluation(
         model=str(model), data=dataset.name, split=split, temperature_of=subject.temperature_of,
         **own.model_dump(exclude={"per_class"}), per_class=classes,
@@ -169,9 +185,18 @@ def _roles(path: Path) -> dict[str, Path]:
 
 
 def data_for(
-    model: Path, trained_on: dict[str, Any] | None, data: str | None, split: str, progress: Progress
+    model: Path,
+    trained_on: dict[str, Any] | None,
+    data: str | Path | None,
+    split: str,
+    progress: Progress,
+    *,
+    told: dict[str, Any] | None = None,
 ) -> tuple[Dataset, str]:
-    """The data to evaluate on, split as they were for training where they are the same data."""
+    """The data to evaluate on, split as they were for training where they are the same data.
+
+    `told` is what the model itself says of how data are read: `task` and `options`.
+    """
     trained_on = trained_on or {}
     config = recipe_data(model)
     if config is None:
@@ -189,9 +214,12 @@ def data_for(
                 "Name the data: --data FOLDER"
             )
         config = config.model_copy(update={"source": source or config.source})
+    config = config.model_copy(update=told or {})
     if data is not None:
-        other = modality_of(data) != modality_of(config.source)  # whose settings these are not
-        config = config.model_copy(update={"source": data} | ({"options": {}} if other else {}))
+        source = str(data)
+        # Of another modality, whose settings these are not:
+        other = modality_of(source, config.task) != modality_of(config.source, config.task)
+        config = config.model_copy(update={"source": source} | ({"options": {}} if other else {}))
     dataset = load_dataset(config, progress)
     if config.limit is not None and not dataset.known_as(trained_on.get("content")):  # of other data all count
         dataset = load_dataset(config.model_copy(update={"limit": None}), progress)

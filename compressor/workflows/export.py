@@ -28,6 +28,7 @@ from compressor.files import write_json
 from compressor.models import checkpoint
 from compressor.models.checkpoint import Card
 from compressor.models.text import gpt2_weights
+from compressor.models.text.gpt2 import Gpt2, Gpt2Architecture
 from compressor.options import checked, listed, options, whole
 from compressor.packages import require
 from compressor.progress import Progress
@@ -41,7 +42,7 @@ from compressor.reporting import build, screen
 from compressor.reporting.screen import Block, Shown
 from compressor.runfolder import RunFolder
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import export_lm, exported
+from compressor.workflows import export_lm, exported, try_out
 from compressor.workflows.evaluate import data_for
 from compressor.workflows.plan import Plan
 from compressor.workflows.ship import Results
@@ -74,7 +75,11 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
     teacher = results["teacher", stage.seeds[0]][0]
     timed = teacher.card.params is not None  # what has no parameters is no model
     teacher_file = run.stage(stage.index, "teacher", stage.model, stage.seeds[0]) / "model.onnx"
-    wanted = [(run.path, run.artifact(p), p) for p in ordered(recipe.export.precisions)]
+    precisions = ordered(recipe.export.precisions)
+    if isinstance(teacher.card.architecture, Gpt2Architecture) and "fp16" in precisions:
+        progress.say("fp16: a language model is exported in fp32 or int8")
+        precisions.remove("fp16")
+    wanted = [(run.path, run.artifact(p), p) for p in precisions]
     wanted += [(teacher.folder, teacher_file, "fp32")] if timed else []
     files: dict[str, Path] = {}
     for source, path, precision in wanted:
@@ -129,9 +134,19 @@ def export_one(
     """
     progress.say(f"exporting {card.role} {card.architecture.name} ({precision})")
     before = exported.digest(path)
-    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     label = path.relative_to(run.path).as_posix() if run and path.is_relative_to(run.path) else path.as_posix()
     entry = ArtifactEntry(file=label, role=card.role, precision=precision, opset=config.opset)
+    if isinstance(model, Gpt2):
+        try:
+            told = export_lm.export_trained(
+                model, card, path, precision=precision, config=config, dataset=dataset, recipe=recipe, fp32=fp32, progress=progress,
+            )  # fmt: skip
+        except CompressorError:
+            if precision == "int8":
+                _removed(path, label, run, progress)
+            raise
+        return _listed(entry.model_copy(update=told), path, run, before, made_from, progress)
+    inputs, lengths = validation_inputs(dataset, card, config.parity_samples), validation_lengths(dataset, card)
     if precision == "int8":
         if config.int8.qat and (run is None or not run.recipe.is_file()):
             raise UsageError("--qat needs the teacher of a run: export a run (compress export runs/NAME --qat)")
@@ -145,10 +160,7 @@ def export_one(
             write_json(run.int8, outcome.document())
         entry = entry.model_copy(update={"int8": outcome.document()})
         if outcome.chosen is None or outcome.parity is None:
-            saved_at(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)  # one from an earlier export would be taken for this one
-            exported.enlist(run, path, label, None)
-            exported.forget(run, label, progress)
+            _removed(path, label, run, progress)
             return entry.model_copy(update={"file": None})
         seen_parity = outcome.parity
     else:
@@ -156,9 +168,30 @@ def export_one(
             model, card, path, precision=precision, config=config, inputs=inputs, recipe=recipe, progress=progress,
             lengths=lengths,
         ).parity  # fmt: skip
+    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
+    return _listed(entry, path, run, before, made_from, progress)
+
+
+def _removed(path: Path, label: str, run: RunFolder | None, progress: Progress) -> None:
+    """Takes a file of an earlier export away, which would be taken for one that was refused."""
+    saved_at(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    exported.enlist(run, path, label, None)
+    exported.forget(run, label, progress)
+
+
+def _listed(
+    entry: ArtifactEntry,
+    path: Path,
+    run: RunFolder | None,
+    before: str | None,
+    made_from: str | None,
+    progress: Progress,
+) -> ArtifactEntry:
+    """The entry with what says that the file need not be made again, in the run's `exports.json`."""
+    label = str(entry.file)
     if before not in (None, exported.digest(path)):
         exported.forget(run, label, progress)
-    entry = entry.model_copy(update={"parity": seen_parity} | _measured(path, dataset, run, progress))
     entry = entry.model_copy(update={"made_from": made_from, "digest": exported.digest(path)})
     exported.enlist(run, path, label, entry)
     return entry
@@ -240,12 +273,14 @@ def export(
     allow_slower: bool | None = None,
     data: str | Path | None = None,
     progress: Progress | None = None,
+    web: str | Path | None = None,
 ) -> ExportResult:
     """A run's shipped student, or a checkpoint, as ONNX files that reproduce it on real validation samples.
 
     Args: the options of `compress export`. What is None is as a run's own recipe says, else the default.
         source: a run, a checkpoint folder, weights with their card, or a folder with GPT-2; None: the newest run.
         data: samples for the gate, for a checkpoint outside a run; texts, for a language model.
+        web: a folder for a page that runs the first of the files in a browser (`try_out`).
 
     Raises:
         UsageError: nothing there to export, or a checkpoint without data.
@@ -253,6 +288,8 @@ def export(
     """
     require("torch", "timm", "onnx", "onnxscript", "onnxruntime")
     progress = progress or surroundings()
+    if web is not None:
+        try_out.ready(Path(web))
     given = options(precisions=listed(precision), opset=opset, batch=whole(batch), uint8_input=uint8_input)
     int8_given = options(max_drop=max_drop, target=target, qat=qat, allow_slower=allow_slower)
     given |= {"int8": int8_given} if int8_given else {}
@@ -262,17 +299,11 @@ def export(
         return ExportResult(files=files, document=entries)
     path, run = _source(source)
     model, card = checkpoint.load(path)
-    dataset, _ = data_for(path, card.dataset, None if data is None else str(data), "test", progress)
+    dataset, _ = data_for(path, card.dataset, data, "test", progress, told=export_lm.reads(path, card))
     recipe = load_recipe(run.recipe) if run and run.recipe.is_file() else None
     config = checked(ArtifactsConfig, **merge(recipe.export.model_dump() if recipe else {}, given))
-    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
-        raise UsageError(
-            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
-            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
-        )
-    folder = Path(output) if output else run.path if run else path.parent if path.is_file() else path
-    if folder.suffix == ".onnx" and len(config.precisions) > 1:
-        raise UsageError(f"--output {folder} is one file and {len(config.precisions)} precisions are asked for")
+    _same_data(run, card, dataset, data)
+    folder = _target(output, run.path if run else path.parent if path.is_file() else path, len(config.precisions))
     entries, files = [], {}
     with run.held() if run else contextlib.nullcontext():
         for own in ordered(config.precisions):
@@ -285,7 +316,26 @@ def export(
             files |= {own: file} if entry.file else {}
         if run is not None and run.stages():
             build.write(run)
+    if web is not None and files:
+        progress.say(str(try_out.export_page(next(iter(files.values())), web, progress).blocks()[0]))
     return ExportResult(files=files, document=entries)
+
+
+def _same_data(run: RunFolder | None, card: Card, dataset: Dataset, data: str | Path | None) -> None:
+    """Raises UsageError where a run would be exported with other data than its own."""
+    if run is not None and not dataset.known_as(card.dataset.get("content", dataset.content)):
+        raise UsageError(
+            f"the data in '{data or dataset.name}' are not those that run '{run.path}' was trained and measured on.\n"
+            f"Export its checkpoint with them: compress export {run.student} --data ... --output ..."
+        )
+
+
+def _target(output: str | Path | None, own: Path, count: int) -> Path:
+    """The file or the folder to export to. Raises UsageError for several files in one."""
+    folder = Path(output) if output else own
+    if folder.suffix == ".onnx" and count > 1:
+        raise UsageError(f"--output {folder} is one file and {count} precisions are asked for")
+    return folder
 
 
 def _source(named: str | Path | None) -> tuple[Path, RunFolder | None]:

@@ -31,9 +31,10 @@ def made_from(source: Path, precision: str, config: ArtifactsConfig, dataset: Da
 
 def known(run: RunFolder, path: Path, made_from: str | None) -> str | None:
     """The label of a file that lies there just as it was exported from the same, by a run that was stopped later."""
-    if made_from is None or not run.exports.is_file() or not saved_at(path).is_file():
+    if made_from is None or not run.exports.is_file():
         return None
     entries = [entry for entry in read_documents(run.exports, ArtifactEntry) if entry.made_from == made_from]
+    entries = [entry for entry in entries if entry.language is not None or saved_at(path).is_file()]
     return next((e.file for e in entries if e.file and run.path / e.file == path and e.digest == digest(path)), None)
 
 

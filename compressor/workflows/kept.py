@@ -81,14 +81,8 @@ def measured(name: str, run: RunFolder, limits: Limits) -> list[Measurement]:
     told = []
     for precision in sorted(limits.precisions):
         label = run.artifact(precision).name
-        row = next(
-            (
-                r
-                for r in found.rows
-                if r.file == label and short(r.provider) == "cpu" and r.batch == 1 and r.threads == limits.threads
-            ),
-            None,
-        )
+        rows = (r for r in found.rows if r.file == label and short(r.provider) == "cpu")
+        row = next((r for r in rows if r.batch == 1 and r.threads == limits.threads), None)
         if row is None:
             continue
         file = StudentFile(

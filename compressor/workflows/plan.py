@@ -28,6 +28,7 @@ from compressor.progress import Progress
 from compressor.recipe import ROLES, Recipe, merge
 from compressor.runfolder import RunFolder
 from compressor.runnote import Budget
+from compressor.workflows import tokens
 from compressor.workflows.teachers import (
     NamedTeacher,
     known_teacher,
@@ -76,7 +77,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     Raises:
         UsageError: an unknown model, an override for nobody, data that can't be trained on, or damages that none are known of.
     """
-    kind = modality_of(recipe.data.source)
+    kind = modality_of(recipe.data.source, recipe.data.task)
     if recipe.evaluation.shift:
         damages_of(kind)  # said before hours of training, not after
     members = named_teachers(recipe.teacher.model, kind, progress)
@@ -96,7 +97,8 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
         if member.given:
             first = assistants[0] if assistants else "student"
             recipe = logits_alone(recipe, member.spelled, first, assistants[0] if assistants else student, progress)
-    dataset = load_dataset(recipe.data, progress)
+    data = kind_of(kind).taught_by(recipe.data, [m.spelled for m in members])
+    dataset = load_dataset(data, progress)
     for note in dataset.notes:
         progress.say(note)
     for entry in dataset.unused:
@@ -113,7 +115,7 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
             "teacher": recipe.teacher.model_copy(update={"model": teacher, "init": rooted(recipe.teacher.init)}),
             "student": recipe.student.model_copy(update={"model": student, "init": rooted(recipe.student.init)}),
             "assistants": assistants or ("auto" if recipe.assistants == "auto" else "none"),
-            "stage": _stage(recipe, student, members, dataset),
+            "stage": _stage(recipe, student, members, dataset, progress),
         }
     )
     passes = teacher_epochs(recipe, resolved, dataset, members, named)
@@ -126,11 +128,14 @@ def make_plan(recipe: Recipe, progress: Progress) -> Plan:
     apart = members if len(members) > 1 else []
     teachers = [*(("member", m.name, m.spelled) for m in apart), ("teacher", named, None)]
     stages = tuple(_stages(resolved, dataset, teachers))
+    tokens.check(((stage.role, stage.config) for stage in stages), dataset)
     _check_inputs(stages, resolved, dataset, members)
     return Plan(recipe=resolved, dataset=dataset, stages=stages)
 
 
-def _stage(recipe: Recipe, student: str, members: Sequence[NamedTeacher], dataset: Dataset) -> StageConfig:
+def _stage(
+    recipe: Recipe, student: str, members: Sequence[NamedTeacher], dataset: Dataset, progress: Progress
+) -> StageConfig:
     """The stage's defaults, with its epochs; no more views are stored than there are different ones."""
     epochs, given = recipe.stage.epochs, recipe.stage.targets
     if epochs == "auto":
@@ -139,7 +144,8 @@ def _stage(recipe: Recipe, student: str, members: Sequence[NamedTeacher], datase
     most = kind_of(dataset.modality).distinct_views(dataset)
     if most is not None and (given.views == "all" or given.views > most):
         given = given.model_copy(update={"views": most})
-    return recipe.stage.model_copy(update={"epochs": epochs, "targets": given})
+    stage = recipe.stage.model_copy(update={"epochs": epochs, "targets": given})
+    return tokens.suited(stage, dataset, progress)
 
 
 def rooted(name: str | None) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ from compressor.models.seen import SEEN
 from compressor.progress import Progress
 from compressor.reporting.headline import choice_line
 from compressor.runfolder import RunFolder
-from compressor.runnote import Choice
+from compressor.runnote import Choice, LanguageFigures
 
 Results = dict[tuple[str, int], list[Result]]
 """(role, seed) → the results of that role's stages, in the chain's order."""
@@ -25,7 +27,8 @@ Results = dict[tuple[str, int], list[Result]]
 def choose(results: Results, ship: Literal["better", "student"]) -> Choice | None:
     """Student or baseline, by validation accuracy over the seeds that both have; test is not looked at.
 
-    The baseline ships only where it is right on more rows, or on as many with a lower calibrated NLL. None without one.
+    The baseline ships only where it is right on more rows, or on as many with a lower calibrated NLL; of language models,
+    where its NLL of the validation text is lower. None without one.
     """
     seeds = [seed for role, seed in results if role == "student" and ("baseline", seed) in results]
     if not seeds:
@@ -34,13 +37,25 @@ def choose(results: Results, ship: Literal["better", "student"]) -> Choice | Non
     hits = {role: sum(int(right(one.validation).sum()) for one in found) for role, found in seen.items()}
     nll = {role: float(np.mean([_nll(one) for one in found])) for role, found in seen.items()}
     rows = max(1, sum(len(one.validation.labels) for one in seen["student"]))
-    loses = (hits["student"], -nll["student"]) < (hits["baseline"], -nll["baseline"])
+    foretold = {role: [one.card.language.get("validation") for one in found] for role, found in seen.items()}
+    by: Literal["top1", "nll"] = "top1"
+    if all(one is not None for found in foretold.values() for one in found):
+        # What a language model is for; a token named first says little of it, and predictions are of a part of the text.
+        by, nll = "nll", {role: _mean_nll(found) for role, found in foretold.items()}
+        loses = nll["student"] > nll["baseline"]
+    else:
+        loses = (hits["student"], -nll["student"]) < (hits["baseline"], -nll["baseline"])
     return Choice(
         role="baseline" if loses and ship == "better" else "student",
         seeds=len(seeds),
         student_top1=hits["student"] / rows, baseline_top1=hits["baseline"] / rows,
-        student_nll=nll["student"], baseline_nll=nll["baseline"],
+        student_nll=nll["student"], baseline_nll=nll["baseline"], by=by,
     )  # fmt: skip
+
+
+def _mean_nll(found: Sequence[LanguageFigures | None]) -> float:
+    """Over the seeds; what is no number loses."""
+    return float(np.mean([math.inf if one is None or one.nll is None else one.nll for one in found]))
 
 
 def _nll(result: Result) -> float:
@@ -52,10 +67,13 @@ def _nll(result: Result) -> float:
 
 
 def best_seed(results: Results, role: str) -> int:
-    """The role's seed with the best validation accuracy (then NLL)."""
+    """The role's seed with the best validation accuracy (then NLL); of language models with the lowest NLL."""
     cards = {seed: found[0].card for (own, seed), found in results.items() if own == role}
 
     def rank(seed: int) -> tuple[float, float]:
+        told = cards[seed].language.get("validation")
+        if told is not None:
+            return 0.0, _mean_nll([told])
         seen = cards[seed].validation or {}
         return -seen.get("top1", 0.0), seen.get("nll", 0.0)
 

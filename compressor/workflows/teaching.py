@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
 
 from compressor.data.dataset import Dataset
@@ -13,6 +14,7 @@ from compressor.distillation import assistants, chain, guidance
 from compressor.distillation.acquire import Start
 from compressor.distillation.chain import Result
 from compressor.distillation.job import Teacher
+from compressor.evaluation import metrics
 from compressor.progress import Progress
 from compressor.runfolder import RunFolder
 from compressor.workflows.plan import Plan, Stage, baseline_epochs, settle
@@ -116,11 +118,13 @@ def decide_precision(planned: Plan, run: RunFolder, teacher: Result, device: Acc
     return settle(planned, run, {"stage": {"targets": {"precision": chosen}}})
 
 
-def introduction(role: str, result: Result, *, calibrated: bool) -> str:
-    """What is known of a teacher before it teaches."""
+def introduction(role: str, result: Result, *, calibrated: bool, tokens: bool = False) -> str:
+    """What is known of a teacher before it teaches; `tokens`: whether its classes are these."""
     seen = chain.calibration(result)
     if not seen:
         return f"{role} {result.card.architecture.name} says nothing of the validation samples: it is not calibrated"
+    if tokens:
+        return _perplexity(role, result)
     text = f"{role} {result.card.architecture.name} on validation: top-1 {seen['top1']:.3f}, ECE {seen['ece']:.3f}"
     if calibrated:
         text += f" ({seen['ece_calibrated']:.3f} at its calibration temperature {seen['temperature']:.2f})"
@@ -128,4 +132,20 @@ def introduction(role: str, result: Result, *, calibrated: bool) -> str:
         text += f". {result.card.calibration}"
     if seen["top1"] < 2 * seen["chance"]:
         text += " — it hardly beats guessing and will teach noise; give it more epochs or pretrained weights"
+    return text
+
+
+def _perplexity(role: str, result: Result) -> str:
+    """Of the windows of validation that are kept, beside that of knowing how frequent each token is there."""
+    labels, logits = result.validation.labels, result.validation.logits
+    counts = np.bincount(labels)[labels] / len(labels)
+    blind, own = float(np.exp(-np.log(counts).mean())), float(np.exp(metrics.nll(labels, logits)))
+    text = f"{role} {result.card.architecture.name} on validation: perplexity {own:.1f} on {len(labels):,} tokens"
+    if result.card.calibration:
+        text += f". {result.card.calibration}"
+    if own > blind:
+        text += (
+            f" — knowing how frequent each token is comes to {blind:.1f}: it will teach noise; give it more epochs or "
+            "pretrained weights"
+        )
     return text

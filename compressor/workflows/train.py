@@ -48,7 +48,11 @@ def train(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress
             results.setdefault((stage.role, seed), []).append(result)
             if stage.role in ("teacher", "assistant", "member"):
                 earlier += [result] if stage.role != "member" else []
-                progress.say(introduction(stage.role, result, calibrated=planned.recipe.teacher.calibrate))
+                progress.say(
+                    introduction(
+                        stage.role, result, calibrated=planned.recipe.teacher.calibrate, tokens=planned.dataset.tokens
+                    )
+                )
         index += 1
     return planned, results
 

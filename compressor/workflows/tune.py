@@ -85,6 +85,7 @@ def tune(
     resume: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    task: str | None = None,
 ) -> TuneResult:
     """Searches the objective's temperatures and weights on validation and writes a recipe with what was found.
 
@@ -98,8 +99,9 @@ def tune(
     require("torch", "torchvision", "timm", "accelerate", "safetensors", "optuna")
     progress = progress or surroundings()
     given = options(
-        teacher=teacher, student=student, data=data, assistants=assistants, epochs=epochs, limit=limit, seed=seed
-    )
+        teacher=teacher, student=student, data=data, assistants=assistants, epochs=epochs, limit=limit, seed=seed,
+        task=task,
+    )  # fmt: skip
     own = accelerator(device)
     chosen, stopped = choose(recipe, given, settings, resume, search=True)
     planned = make_plan(chosen, progress)
@@ -225,7 +227,8 @@ def _attempt(
     rows = len(dataset.splits["validation"]) * dataset.rows
 
     def watch(record: dict[str, Any]) -> None:
-        trial.report(trials.score(record["validation_top1"], record["validation_nll"], rows), record["epoch"])
+        seen = trials.score(record["validation_top1"], record["validation_nll"], rows, tokens=dataset.tokens)
+        trial.report(seen, record["epoch"])
         if record["epoch"] < stage.epochs and trial.should_prune():
             raise optuna.TrialPruned
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_what_is_fresh_learns_at_the_full_rate() -> None:
 def test_tune_says_what_moves(dataset: Dataset, tmp_path: Path, tune: str) -> None:
     begin = start("head" if tune == "head" else "finetune")
     body = {n: p.detach().clone() for n, p in begin.model.named_parameters() if n not in head_names(begin.model)}
-    result = run(begin, dataset, tmp_path, epochs=2)
+    result = run(begin, dataset, tmp_path, epochs=2, keep="last")
     after = dict(result.model().named_parameters())
     assert all(torch.equal(p, after[n]) for n, p in body.items()) is (tune == "head")
     assert (tmp_path / "metrics.jsonl").is_file() is (tune == "all")
@@ -149,6 +150,17 @@ def test_the_best_epoch_is_kept_and_stepping_stones_lie_beside_it(dataset: Datas
         assert stone.keys() == best.model().state_dict().keys()
     first = read_state(tmp_path / "best" / "weights-30.safetensors")
     assert any(not torch.equal(value, best.model().state_dict()[name]) for name, value in first.items())
+
+
+def test_trained_weights_that_training_spoils_are_kept_as_they_were(dataset: Dataset, tmp_path: Path) -> None:
+    good = run(start("finetune"), dataset, tmp_path / "good", epochs=4)
+    spoilt: dict[str, Any] = {"optimizer": {"lr": 50.0, "name": "sgd"}, "warmup_epochs": 0, "clip": None}
+    begin = replace(start(fresh=False), model=good.model())
+    after = run(begin, dataset, tmp_path / "spoilt", epochs=1, **spoilt)
+    line = json.loads((tmp_path / "spoilt" / "metrics.jsonl").read_text())
+    assert line["validation_top1"] < good.card.validation["top1"] - 0.1
+    assert after.card.validation["top1"] == pytest.approx(good.card.validation["top1"])
+    assert all(torch.equal(value, after.model().state_dict()[n]) for n, value in good.model().state_dict().items())
 
 
 def test_students_leave_no_stepping_stones(dataset: Dataset, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from compressor.document import Document
 from compressor.errors import CompressorError
 from compressor.files import finite, read_document, read_documents, write_json
 from compressor.quantization.document import ArtifactEntry, Int8
-from compressor.reporting import html, tables
+from compressor.reporting import html, pull_request
 from compressor.reporting.document import Example, Report
 from compressor.runnote import Epoch, RunNote, StageNote
 from tests.conftest import compress
@@ -62,7 +62,7 @@ def test_what_an_older_document_lacks_is_not_invented() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
 def test_an_old_report_is_shown_as_before() -> None:
     report = read_document(OLD / "report.json", Report)
-    assert "| student | mobilenetv3_small_050 | 0 |" in tables.render(report)
+    assert "| student | mobilenetv3_small_050 | 0 |" in pull_request.render(report)
     assert "digits" in html.render(report)
 
 

@@ -123,3 +123,20 @@ def test_a_gain_and_its_interval_shrink_with_more_samples() -> None:
         return found["high"] - found["low"]
 
     assert width(4000) < 0.5 * width(200)
+
+
+def test_rows_are_told_the_same_whether_few_or_all_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    logits = 2 * rng.standard_normal((50, 7)).astype(np.float32)
+    labels = np.where(rng.random(50) < 0.6, logits.argmax(axis=1), rng.integers(7, size=50))
+    whole = metrics.nll(labels, logits, temperature=1.3), metrics.calibration_temperature(labels, logits)
+    monkeypatch.setattr(metrics, "TOGETHER", 24)
+    assert (metrics.nll(labels, logits, temperature=1.3), metrics.calibration_temperature(labels, logits)) == whole
+
+
+def test_of_equal_logits_the_first_is_named_and_what_is_no_number_comes_last() -> None:
+    logits = np.array([[1.0, 1.0, 0.0], [np.nan, 1.0, 0.0], [np.nan, np.nan, 2.0]], dtype=np.float32)
+    for label, hits in ((0, (1, 0, 0)), (1, (0, 1, 0)), (2, (0, 0, 1))):
+        for row, hit in enumerate(hits):
+            assert metrics.top_k(np.array([label]), logits[row : row + 1], 1) == hit
+    assert metrics.top_k(np.array([0]), logits[2:], 2) == 1, "of two that are none the first"

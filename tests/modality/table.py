@@ -113,6 +113,9 @@ class Table:
     def embedded(self) -> tuple[str, ...]:
         return ()
 
+    def taught_by(self, config: DataConfig, teachers: Sequence[str]) -> DataConfig:
+        return config
+
     def read(self, config: DataConfig, progress: Progress) -> Source:
         path = Path(config.source)
         lines = lines_of(path)
@@ -291,7 +294,8 @@ class Mlp:
 
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         own = self.build(architecture).state_dict()
-        return {name: tensor[tuple(map(slice, own[name].shape))] for name, tensor in teacher.state_dict().items()}
+        body = {name: tensor for name, tensor in teacher.state_dict().items() if name not in self.head(teacher)}
+        return {name: tensor[tuple(map(slice, own[name].shape))] for name, tensor in body.items()}
 
     def rate(self) -> float:
         return 0.02

@@ -27,6 +27,7 @@ from compressor.distillation.chain import Result, confident, finished
 from compressor.distillation.config import TargetsConfig
 from compressor.progress import Silent
 from compressor.quantization import ladder
+from compressor.quantization.attempt import attempt
 from compressor.recipe import load as load_recipe
 from compressor.runfolder import RunFolder
 from compressor.workflows.benchmark import measured
@@ -212,14 +213,13 @@ def test_export_passes_the_gate_and_int8_is_made(own: Path) -> None:
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every rung of the ladder loses five points."""
-    attempt = ladder._try
 
     def losing(climbing: Any, *args: Any, **kwargs: Any) -> Any:
         rung = attempt(climbing, *args, **kwargs).model_copy(update={"drop": 5.0, "within": False})
         climbing.rungs[-1] = rung
         return rung
 
-    monkeypatch.setattr(ladder, "_try", losing)
+    monkeypatch.setattr(ladder, "attempt", losing)
 
 
 @TWO

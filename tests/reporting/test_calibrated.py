@@ -16,7 +16,7 @@ from compressor.artifact import session
 from compressor.artifact.session import softmax
 from compressor.evaluation import metrics
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import build, headline, plots, tables
+from compressor.reporting import build, headline, plots, pull_request, tables
 from compressor.reporting.document import Report
 from compressor.runfolder import RunFolder
 from tests.conftest import compress, fill
@@ -57,7 +57,7 @@ def test_the_headline_gives_the_shipped_figures_and_the_raw_ones_in_brackets(run
 
 def test_the_reports_tables_say_the_same(run: Path, report: dict[str, Any]) -> None:
     found = Report.model_validate(report)
-    text = tables.render(found)
+    text = pull_request.render(found)
     _, temperature = student(run)
     assert text.count(figure("ece", run, ".4f")) == 3  # the model, its file, the measured file
     assert text.count(figure("nll", run, ".4f")) == 2

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compressor.evaluation.predictions import Predictions
-from compressor.reporting import build, headline, html, screen, tables
+from compressor.reporting import build, headline, html, pull_request, screen
 from compressor.reporting.document import Help, Report
 from compressor.runfolder import RunFolder
 from compressor.runnote import ArchitectureNote, StageNote
@@ -141,6 +141,6 @@ def test_the_page_needs_no_network_and_escapes_names(report: dict[str, Any]) -> 
 
 
 def test_the_markdown_has_every_model_and_file(report: dict[str, Any]) -> None:
-    text = tables.render(load(report))
+    text = pull_request.render(load(report))
     for name in ("test_resnet", "mobilenetv3_small_050", "student.onnx", "Worst classes"):
         assert name in text

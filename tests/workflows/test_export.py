@@ -31,6 +31,14 @@ def rewritten(source: Path, target: Path, **changes: Any) -> Path:
     return target
 
 
+def test_a_classifier_is_not_evaluated_on_running_text(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("The cat sees a small dog.\n" * 50)
+    done = compress("evaluate", run / "student.onnx", "--data", tmp_path / "corpus.txt")
+    assert done.exit_code == 2
+    assert "student.onnx names classes, and" in done.stderr
+    assert "is running text without any" in done.stderr
+
+
 @pytest.mark.usefixtures("torchscript")
 def test_a_replaced_file_loses_what_was_measured_of_the_old_one(copied: Path) -> None:
     rewritten(copied / "student.onnx", copied / "student.fp16.onnx", precision="fp16")

@@ -30,26 +30,14 @@ from tests.models.text import gpt2s
 PROMPTS = ["In the beginning", "a the a the a the in the a", "x"]
 
 
-def plainly(patch: pytest.MonkeyPatch) -> None:
-    """The exporter that takes a second; what dynamo makes of a model is in the slow test."""
-    write = causal._write
-
-    def quick(*args: Any, dynamo: bool, **kwargs: Any) -> None:
-        write(*args, dynamo=False, **kwargs)
-
-    patch.setattr(causal, "_write", quick)
-
-
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `target` and `draft`, exported, and `prompts.txt`. Read only."""
     home = tmp_path_factory.mktemp("pair")
     (home / "prompts.txt").write_text("\n".join(PROMPTS))
-    with pytest.MonkeyPatch.context() as patch:
-        plainly(patch)
-        for seed, name in enumerate(("target", "draft")):
-            done = compress("export", gpt2s.write(home / name, seed=seed), "--quiet")
-            assert done.exit_code == 0, done.output
+    for seed, name in enumerate(("target", "draft")):
+        done = compress("export", gpt2s.write(home / name, seed=seed), "--quiet")
+        assert done.exit_code == 0, done.output
     return home
 
 
@@ -105,19 +93,38 @@ def test_a_batch_is_read_as_its_texts_one_by_one(pair: Path) -> None:
         np.testing.assert_allclose(row, found.reader().read(own.tolist()), atol=1e-5, rtol=1e-5)
 
 
+def stored_numbers(file: Path) -> int:
+    return sum(int(np.prod(tensor.dims)) for tensor in onnx.load(file).graph.initializer)
+
+
+def test_the_file_holds_the_weights_once(pair: Path) -> None:
+    """The words' embedding is the head, too."""
+    weights = sum(tensor.numel() for tensor in gpt2s.weights(gpt2s.CONFIG).values())
+    assert stored_numbers(pair / "target" / "model.onnx") < 1.01 * weights
+
+
 @pytest.mark.slow
-def test_dynamos_file_passes_the_gate_and_holds_the_weights_once(tmp_path: Path) -> None:
+def test_where_torchscript_fails_dynamo_writes_as_good_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
     class Heard(Silent):
         def say(self, message: str) -> None:
             said.append(message)
 
+    write = causal._write
+
+    def failing(*args: Any, dynamo: bool, **kwargs: Any) -> None:
+        if not dynamo:
+            raise RuntimeError("gone")
+        write(*args, dynamo=True, **kwargs)
+
+    monkeypatch.setattr(causal, "_write", failing)
     made = compressor.export(gpt2s.write(tmp_path, n_embd=64), progress=Heard())
-    assert not [line for line in said if "failed" in line]
+    assert [line for line in said if "failed" in line] == [
+        "export: torch's TorchScript exporter failed (RuntimeError: gone); trying dynamo's"
+    ]
     weights = sum(tensor.numel() for tensor in gpt2s.weights(gpt2s.CONFIG | {"n_embd": 64}).values())
-    stored = sum(int(np.prod(t.dims)) for t in onnx.load(made.files["fp32"]).graph.initializer)
-    assert stored < 1.05 * weights
+    assert stored_numbers(made.files["fp32"]) < 1.05 * weights
 
 
 def test_a_file_that_does_not_reproduce_the_model_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +227,27 @@ def test_damaged_metadata_are_one_sentence(
 ) -> None:
     with pytest.raises(ArtifactError, match=message):
         language.load(retold(pair / "target", tmp_path, change))
+
+
+def test_a_folders_model_is_evaluated_on_a_text_once_it_was_exported(pair: Path, tmp_path: Path) -> None:
+    """In windows of what it can read: nobody says what it was trained on."""
+    text = "In the beginning the end, and a theme in the night.\n" * 20
+    (tmp_path / "text.txt").write_text(text)
+    done = compress("evaluate", pair / "target", "--data", tmp_path / "text.txt", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    model, tokenizer = gpt2_weights.loaded(str(pair / "target"))
+    ids = tokenizer.ids(text)
+    with torch.no_grad():
+        first = torch.nn.functional.cross_entropy(model(torch.tensor([ids[:64]]))[0], torch.tensor(ids[1:65]))
+    assert (found["split"], found["language"]["length"], found["language"]["stride"]) == ("all", 64, 32)
+    assert found["language"]["tokens"] == len(ids) - 1
+    assert found["language"]["bytes"] == len(text) - len(tokenizer.spelled(ids[:1]))
+    assert found["language"]["nll"] == pytest.approx(float(first), rel=0.3)
+    with pytest.raises(UsageError, match="was not exported yet: compress export"):
+        compressor.evaluate(gpt2s.write(tmp_path / "new"), data=tmp_path / "text.txt", progress=Silent())
+    with pytest.raises(UsageError, match="does not say what it read"):
+        compressor.evaluate(pair / "target", progress=Silent())
 
 
 def test_a_draft_that_is_its_target_is_always_right(pair: Path) -> None:

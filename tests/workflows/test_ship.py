@@ -27,7 +27,7 @@ def result(right: int, sure: float = 4.0) -> Any:
     logits = np.zeros((4, 3), np.float32)
     logits[np.arange(4), [label if i < right else (label + 1) % 3 for i, label in enumerate(LABELS)]] = sure
     seen = Predictions(ids=np.array([str(i) for i in range(4)]), labels=LABELS, logits=logits)
-    return SimpleNamespace(card=SimpleNamespace(temperature=None, validation=None), validation=seen)
+    return SimpleNamespace(card=SimpleNamespace(temperature=None, validation=None, language={}), validation=seen)
 
 
 def chosen(student: list[Any], baseline: list[Any], wanted: Any = "better") -> str | None:

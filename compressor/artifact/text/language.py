@@ -37,6 +37,8 @@ class Generation(BaseModel):
     """The token that ends a text; None: only the length ends it."""
     positions: int = Field(ge=1, le=1_000_000)
     """Tokens of the longest text, the prompt among them."""
+    window: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Tokens of the windows that it was trained on; None where nobody says."""
 
 
 class LanguageMetadata(BaseModel):
@@ -55,6 +57,8 @@ class LanguageMetadata(BaseModel):
     """Name, fingerprint and seed of the data it was trained on."""
     recipe: str | None = None
     """Fingerprint of the resolved recipe."""
+    int8: dict[str, Any] | None = None
+    """Of an int8 file: the CPU and types that it was made for, and what it adds to the perplexity of the validation text."""
     parity: dict[str, Any] | None = None
     """How closely this file reproduces the PyTorch model on texts."""
     params: int | None = None
@@ -101,6 +105,20 @@ class LanguageModel:
         """One that has read nothing."""
         return CachedReader(self)
 
+    def logits(self, ids: NDArray[np.int64]) -> Logits:
+        """(batch, n) tokens, each row a text from its beginning → (batch, n, vocabulary) logits of what follows each."""
+        empty = np.zeros((len(ids), self.heads, 0, self.width), dtype=np.float32)
+        feed = {entry.name: ids if entry.name == IDS else empty for entry in self.artifact.inputs}
+        return self.run(["logits"], feed)[0][:, :, : self.about.tokenizer.size]
+
+    def run(self, outputs: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """What the graph gives. Raises ArtifactError where it fails."""
+        try:
+            found: list[NDArray[np.float32]] = self.artifact.session.run(outputs, feed)
+        except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
+            raise ArtifactError(f"{self.artifact.path} fails when run: {first_line(error)}") from error
+        return found
+
 
 class CachedReader:
     """Reads tokens with the cache of keys and values of those before; one text at a time."""
@@ -120,14 +138,9 @@ class CachedReader:
         """See `Reader`. Logits of numbers that are no token of the vocabulary are left out."""
         assert 0 < len(ids) <= self.positions - len(self.seen)
         feed = dict(zip(self._inputs, self._cache, strict=True)) | {IDS: np.array([ids], dtype=np.int64)}
-        try:
-            logits, *cache = self._model.artifact.session.run(self._outputs, feed)
-        except Exception as error:  # onnxruntime raises plain RuntimeError subclasses from C++
-            raise ArtifactError(f"{self._model.artifact.path} fails when run: {first_line(error)}") from error
-        self._cache = cache
+        logits, *self._cache = self._model.run(self._outputs, feed)
         self.seen += ids
-        found: Logits = logits[0, :, : self._tokens]
-        return found
+        return logits[0, :, : self._tokens]
 
     def cut(self, length: int) -> None:
         """See `Reader`."""
@@ -146,7 +159,12 @@ def load(path: str | Path, *, provider: str = "cpu", threads: int | None = None)
         ArtifactError: no such file, damaged, or one that holds no language model.
         ProviderError: the provider isn't there or took no node.
     """
-    artifact = session.load(path, provider=provider, threads=threads)
+    return of(session.load(path, provider=provider, threads=threads))
+
+
+def of(artifact: Artifact) -> LanguageModel:
+    """A loaded file as a language model. Raises ArtifactError where it holds none."""
+    path = artifact.path
     about = parse(artifact.session.get_modelmeta().custom_metadata_map.get(metadata.KEY), str(path))
     shapes = {entry.name: entry.shape for entry in artifact.inputs}
     layers = (len(shapes) - 1) // 2

@@ -20,6 +20,9 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")
 EVEN = 100_000
 """Tokens up to which the texts of a pair are compared in length: it tells which keeps the odd token."""
 
+EXTREME = 3
+"""Texts of one length that a file is tried with: one alone and two together."""
+
 
 class TextPreprocessing(Preprocessing):
     """What happens to a text, or a pair of texts, before a model sees it.
@@ -167,3 +170,36 @@ class TextPreprocessing(Preprocessing):
     def lengths(self, things: Iterable[Any]) -> list[int]:
         """Tokens, framed and cut."""
         return [len(self._tokens(thing)[0]) for thing in things]
+
+    def used(self, inputs: Inputs) -> NDArray[np.int64]:
+        """Tokens, as `lengths` counts them."""
+        found: NDArray[np.int64] = inputs["attention_mask"].sum(axis=1, dtype=np.int64)
+        return found
+
+    def extremes(self, inputs: Inputs) -> dict[str, Inputs]:
+        """`EXTREME` texts of one token in the frame, and as many of all tokens one after the other, as long as can be."""
+        edge = int(self.frame == "bert")
+        rows = zip(inputs["input_ids"], self.used(inputs), strict=True)
+        parts = [row[edge : number - edge] for row, number in rows if number > 2 * edge]
+        if not parts:
+            return {}
+        shifts = [k % len(parts) for k in range(EXTREME)]
+        said = [np.concatenate([*parts[k:], *parts[:k]]) for k in shifts]
+        room = self.max_length - 2 * edge
+        long = [np.resize(tokens, room) for tokens in said]
+        return {
+            "of one token": self._of([tokens[:1] for tokens in said]),
+            f"of {self.max_length} tokens": self._of(long),
+        }
+
+    def _of(self, parts: Sequence[NDArray[np.int32]]) -> Inputs:
+        """Tokens, equally many, framed: encoded."""
+        shape, edge = (len(parts), self.max_length), int(self.frame == "bert")
+        used = len(parts[0]) + 2 * edge
+        ids = np.full(shape, self.tokenizer.pad_id, dtype=np.int32)
+        ids[:, edge : used - edge] = parts
+        if edge:
+            ids[:, [0, used - 1]] = np.array([self.tokenizer.first_id, self.tokenizer.last_id])
+        mask = np.zeros(shape, dtype=np.uint8)
+        mask[:, :used] = 1
+        return dict(zip(NAMES, (ids, mask, np.zeros(shape, dtype=np.uint8)), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -76,9 +76,14 @@ class TextArchitecture(Architecture):
         return bool(self.kept)
 
     def depths(self) -> tuple[float, ...]:
-        """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
-        places = self.kept or tuple(range(self.layers))
-        return tuple((place + 1) / (places[-1] + 1) for place in places)
+        """How deep each layer's output is, 0 … 1; see `depths`."""
+        return depths(self.layers, self.kept)
+
+
+def depths(layers: int, kept: tuple[int, ...]) -> tuple[float, ...]:
+    """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
+    places = kept or tuple(range(layers))
+    return tuple((place + 1) / (places[-1] + 1) for place in places)
 
 
 def activated(values: Tensor, activation: Activation) -> Tensor:
@@ -100,11 +105,11 @@ class Layer(nn.Module):
         self.down = nn.Linear(about.intermediate, about.hidden)
         self.down_norm = nn.LayerNorm(about.hidden, about.epsilon)
 
-    def forward(self, hidden: Tensor, added: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """(batch, length, hidden) and what is added to scores → the same, and query, key, value."""
+    def forward(self, hidden: Tensor, added: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """(batch, length, hidden) and what is added to scores, if anything → the same, and query, key, value."""
         query, key, value = (self._heads(part(hidden)) for part in (self.query, self.key, self.value))
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=added.to(query.dtype), dropout_p=dropout)
+        dropout, mask = self.dropout if self.training else 0.0, None if added is None else added.to(query.dtype)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         seen = self.attended(seen.transpose(1, 2).flatten(2))
         hidden = self.attended_norm(hidden + F.dropout(seen, dropout))
         wider = self.down(activated(self.up(hidden), self.activation))
@@ -116,20 +121,68 @@ class Layer(nn.Module):
         return heads
 
 
+class Encoding(Protocol):
+    """A module with an encoder's parts: see `furnish`."""
+
+    about: TextArchitecture
+    words: nn.Embedding
+    places: nn.Embedding
+    segments: nn.Embedding
+    norm: nn.LayerNorm
+    layers: nn.ModuleList
+    training: bool
+
+
+def furnish(model: Encoding, about: TextArchitecture) -> None:
+    """Gives a module the embeddings and layers of an encoder, under the names that all heads share."""
+    model.about = about
+    model.words = nn.Embedding(about.vocabulary, about.hidden)
+    model.places = nn.Embedding(about.positions, about.hidden)
+    model.segments = nn.Embedding(about.types, about.hidden)
+    model.norm = nn.LayerNorm(about.hidden, about.epsilon)
+    model.layers = nn.ModuleList(Layer(about) for _ in range(about.layers))
+
+
+def encode(
+    model: Encoding, input_ids: Tensor, added: Tensor | None, segments: Tensor, taps: tuple[int, ...] = ()
+) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Hidden states after the last layer, after each of `taps`, and the last layer's query, key and value.
+
+    Args:
+        model: what was furnished.
+        input_ids: (batch, length) int64.
+        added: to the scores, (batch, 1, 1, length); None where every token is seen.
+        segments: int64 that goes with `input_ids`: (batch, length), or fewer to be repeated.
+        taps: layers, ascending.
+    """
+    # Looked up, not cut off the table: a graph whose length is open would be held to the table's.
+    places = model.places(torch.arange(input_ids.shape[1], device=input_ids.device))
+    hidden = model.norm(model.words(input_ids) + places + model.segments(segments))
+    hidden = F.dropout(hidden, model.about.dropout, model.training)
+    tapped, relations = [], (hidden, hidden, hidden)
+    for index, layer in enumerate(model.layers):
+        hidden, relations = layer(hidden, added)
+        if index in taps:
+            tapped.append(hidden)
+    return hidden, tapped, relations
+
+
 class Bert(nn.Module):
     """Token numbers → logits."""
 
+    about: TextArchitecture
+    words: nn.Embedding
+    places: nn.Embedding
+    segments: nn.Embedding
+    norm: nn.LayerNorm
+    layers: nn.ModuleList
+
     def __init__(self, about: TextArchitecture) -> None:
         super().__init__()
-        self.about = about
-        self.words = nn.Embedding(about.vocabulary, about.hidden)
-        self.places = nn.Embedding(about.positions, about.hidden)
-        self.segments = nn.Embedding(about.types, about.hidden)
-        self.norm = nn.LayerNorm(about.hidden, about.epsilon)
-        self.layers = nn.ModuleList(Layer(about) for _ in range(about.layers))
+        furnish(self, about)
         self.pooler = nn.Linear(about.hidden, about.hidden) if about.pooling == "first" else None
         self.classifier = nn.Linear(about.hidden, about.classes)
-        self.apply(_fresh)
+        self.apply(fresh)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length) int64 each → (batch, classes)."""
@@ -139,17 +192,8 @@ class Bert(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, taps: tuple[int, ...] = ()
     ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor, Tensor]]:
         """Hidden states after the last layer, after each of `taps`, and the last layer's query, key and value."""
-        # Looked up, not cut off the table: a graph whose length is open would be held to the table's.
-        places = self.places(torch.arange(input_ids.shape[1], device=input_ids.device))
-        hidden = self.norm(self.words(input_ids) + places + self.segments(token_type_ids))
-        hidden = F.dropout(hidden, self.about.dropout, self.training)
         added = ((1 - attention_mask) * HIDDEN)[:, None, None, :]
-        tapped, relations = [], (hidden, hidden, hidden)
-        for index, layer in enumerate(self.layers):
-            hidden, relations = layer(hidden, added)
-            if index in taps:
-                tapped.append(hidden)
-        return hidden, tapped, relations
+        return encode(self, input_ids, added, token_type_ids, taps)
 
     def pooled(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, length, hidden) → (batch, hidden): what is classified."""
@@ -170,9 +214,9 @@ def relations_of(parts: tuple[Tensor, Tensor, Tensor], attention_mask: Tensor) -
     return Relations(query=query, key=key, value=value, mask=attention_mask.bool())
 
 
-def _fresh(module: nn.Module) -> None:
-    """As BERT's own: N(0, 0.02), no bias; layer norms change nothing."""
+def fresh(module: nn.Module, spread: float = SPREAD) -> None:
+    """As BERT's own: N(0, `spread`), no bias; layer norms change nothing."""
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=SPREAD)
+        nn.init.normal_(module.weight, std=spread)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)

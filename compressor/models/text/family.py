@@ -16,8 +16,8 @@ from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
 from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
-from compressor.models.text import names, weights
-from compressor.models.text.bert import Bert, TextArchitecture, relations_of
+from compressor.models.text import names, pretraining, weights
+from compressor.models.text.bert import FAMILY, Bert, TextArchitecture, relations_of
 
 LONGEST = 128
 """Tokens of a text where nothing else is said."""
@@ -27,12 +27,13 @@ class BertFamily:
     """Encoders that classify a text or a pair."""
 
     def resolve(self, spelled: str, role: str) -> str:
-        """See `names.resolve`."""
-        return names.resolve(spelled, role)
+        """A masked language model that was trained here as its absolute path; else see `names.resolve`."""
+        path = Path(spelled).expanduser()
+        return str(path.absolute()) if pretraining.claims(path) else names.resolve(spelled, role)
 
     def claims(self, path: Path) -> bool:
-        """See `names.claims`."""
-        return names.claims(path)
+        """What `names.claims` does, and masked language models that were trained here: their encoders."""
+        return names.claims(path) or pretraining.claims(path)
 
     def read(self, value: Any) -> TextArchitecture:
         """With its sizes."""
@@ -41,7 +42,7 @@ class BertFamily:
     def describe(
         self, name: str, *, classes: int, setup: Any, stem: str, teacher: Known | None = None
     ) -> tuple[TextArchitecture, TextPreprocessing]:
-        """A folder or the hub's with its own tokens; any other name reads its teacher's."""
+        """A folder, the hub's or what was trained here with its own tokens; any other name reads its teacher's."""
         if name in names.SIZES or names.by_teacher(name):
             known, encoding = _reading(name, teacher)
             architecture = (
@@ -51,8 +52,10 @@ class BertFamily:
             return architecture, encoding.model_copy(
                 update={"max_length": min(longest, architecture.positions), "pair": setup.pair}
             )
-        architecture = weights.architecture(name, classes)
-        tokenizer = tokenizers.read(weights.located(name))
+        if pretraining.claims(Path(name)):
+            architecture, tokenizer = pretraining.architecture(name, classes, FAMILY)
+        else:
+            architecture, tokenizer = weights.architecture(name, classes), tokenizers.read(weights.located(name))
         if tokenizer.size > architecture.vocabulary:
             raise UsageError(
                 f"{name} knows {architecture.vocabulary} tokens, and the tokenizer beside it has {tokenizer.size}"
@@ -70,27 +73,20 @@ class BertFamily:
         return Bert(architecture)
 
     def pretrained(self, architecture: Architecture) -> StateDict:
-        """See `weights.state`; what has no source of its own has none."""
+        """See `weights.state` and `pretraining.state`; what has no source of its own has none."""
         assert isinstance(architecture, TextArchitecture)
         if architecture.source is None:
             raise UsageError(f"nobody publishes weights of {architecture.name}")
-        return weights.state(architecture)
+        trained_here = pretraining.claims(Path(architecture.source))
+        return pretraining.state(architecture) if trained_here else weights.state(architecture)
 
     def shrunk(self, teacher: nn.Module, architecture: Architecture) -> StateDict:
         """Embeddings, the layers that are kept, and the pooler; no head."""
         assert isinstance(architecture, TextArchitecture)
         if not isinstance(teacher, Bert) or not architecture.kept or architecture.hidden != teacher.about.hidden:
             raise UsageError(f"{architecture.name} can't start as its teacher's layers: it is of another width or kind")
-        places = {f"layers.{old}.": f"layers.{new}." for new, old in enumerate(architecture.kept)}
-        taken: StateDict = {}
-        for name, tensor in teacher.state_dict().items():
-            start = ".".join(name.split(".")[:2]) + "."
-            if name.startswith("layers."):
-                if start in places:
-                    taken[name.replace(start, places[start], 1)] = tensor
-            elif not name.startswith("classifier."):
-                taken[name] = tensor
-        return {name: tensor.detach().clone() for name, tensor in taken.items()}
+        taken = names.layers_of(teacher.state_dict(), architecture.kept)
+        return {name: tensor for name, tensor in taken.items() if not name.startswith("classifier.")}
 
     def rate(self) -> float:
         """DistilBERT's."""

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.models.architecture import Architecture
-from compressor.models.text.bert import SPREAD, Activation, activated
+from compressor.models.text.bert import SPREAD, Activation, activated, depths
 from compressor.section import LONGEST
 
 FAMILY = "gpt2"
@@ -46,12 +46,25 @@ class Gpt2Architecture(Architecture):
     """In training, of embeddings, attention and what joins the residual."""
     source: str | None = Field(default=None, max_length=LONGEST)
     """Folder or hub's name with published weights."""
+    kept: tuple[int, ...] = Field(default=(), max_length=256)
+    """The teacher's layers that this one's start as."""
 
     @model_validator(mode="after")
     def _whole(self) -> Gpt2Architecture:
         if self.hidden % self.heads:
             raise ValueError(f"{self.hidden} channels can't be shared by {self.heads} heads")
+        if self.kept and len(self.kept) != self.layers:
+            raise ValueError(f"{len(self.kept)} layers are kept for {self.layers}")
         return self
+
+    @property
+    def copies_teacher(self) -> bool:
+        """Whether layers of its teacher are kept."""
+        return bool(self.kept)
+
+    def depths(self) -> tuple[float, ...]:
+        """How deep each layer's output is, 0 … 1; see `bert.depths`."""
+        return depths(self.layers, self.kept)
 
     @property
     def vocabulary(self) -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
 
 from compressor.errors import UsageError, unknown
 from compressor.files import read_json
 from compressor.models.text.bert import TextArchitecture
+from compressor.models.text.gpt2 import Gpt2Architecture
 
 HUB = "hf-hub:"
 
@@ -73,7 +77,10 @@ def kept(layers: int, of: int) -> tuple[int, ...]:
     return tuple(-((steps - 2 * i * (of - 1)) // (2 * steps)) for i in range(layers))
 
 
-def student(name: str, classes: int, teacher: TextArchitecture) -> TextArchitecture:
+Layered = TypeVar("Layered", TextArchitecture, Gpt2Architecture)
+
+
+def student(name: str, classes: int, teacher: Layered) -> Layered:
     """What `layers:N[,hidden:M]` means beside a teacher. Raises UsageError where it has not that much."""
     wanted = by_teacher(name)
     assert wanted is not None
@@ -94,6 +101,19 @@ def student(name: str, classes: int, teacher: TextArchitecture) -> TextArchitect
         "intermediate": teacher.intermediate if same else max(1, teacher.intermediate * hidden // teacher.hidden),
         "source": None, "kept": kept(layers, teacher.layers) if same else (),
     })  # fmt: skip
+
+
+def layers_of(state: dict[str, Tensor], kept: tuple[int, ...]) -> dict[str, Tensor]:
+    """A copy of a state with those of its `layers.N.` alone that are `kept`, numbered anew."""
+    places = {f"layers.{old}.": f"layers.{new}." for new, old in enumerate(kept)}
+    taken = {}
+    for name, tensor in state.items():
+        start = ".".join(name.split(".")[:2]) + "."
+        if not name.startswith("layers."):
+            taken[name] = tensor.detach().clone()
+        elif start in places:
+            taken[name.replace(start, places[start], 1)] = tensor.detach().clone()
+    return taken
 
 
 def fresh(name: str, classes: int, teacher: TextArchitecture) -> TextArchitecture:

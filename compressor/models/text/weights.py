@@ -15,6 +15,7 @@ from compressor.errors import CheckpointError, CompressorError, UsageError
 from compressor.files import checked, inside, read_json
 from compressor.models import hub
 from compressor.models.family import StateDict
+from compressor.models.text import distilbert
 from compressor.models.text.bert import SPREAD, Pooling, TextArchitecture
 from compressor.models.text.names import HUB, WEIGHTS
 from compressor.models.weights import read_state
@@ -68,9 +69,11 @@ def architecture(source: str, classes: int) -> TextArchitecture:
     path = folder / "config.json"
     read = read_json(path)
     kind = read.get("model_type") if isinstance(read, dict) else None
+    if kind == distilbert.KIND:
+        read, kind = distilbert.config(read), "bert"
     if kind != "bert":
         raise UsageError(
-            f"{source} holds a model of type {kind or 'unknown'}, and only encoders of type bert can be read.\n"
+            f"{source} holds a model of type {kind or 'unknown'}, and only encoders of type bert or distilbert can be read.\n"
             "Give BERT, MiniLM, BGE, E5 or another one whose config.json says so."
         )
     config = checked(read, Config, path)
@@ -140,7 +143,7 @@ def _download() -> Callable[..., str]:
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder, under their own names, as float32."""
+    """All tensors of a folder, under their own names, as float32; DistilBERT's under BERT's."""
     name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
     if name is None:
         raise UsageError(f"{folder} holds no weights: none of {', '.join(WEIGHTS)}")
@@ -154,7 +157,8 @@ def tensors(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         found |= read_state(file)
-    return {key: tensor.float() for key, tensor in found.items() if tensor.is_floating_point()}
+    own = {key: tensor.float() for key, tensor in found.items() if tensor.is_floating_point()}
+    return distilbert.tensors(own) if any(".attention.q_lin." in key for key in own) else own
 
 
 def _part(folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The JavaScript program of docs/text.mjs gives the numbers that Python gives."""
+"""The JavaScript program text.mjs gives the numbers that Python gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compressor.artifact.text.preprocessing import NAMES, TextPreprocessing
 from compressor.artifact.text.read import read
 from tests.artifact.text import oracle
 
-PROGRAM = Path(__file__).resolve().parents[3] / "docs" / "text.mjs"
+PROGRAM = Path(__file__).resolve().parents[3] / "compressor" / "web" / "static" / "text.mjs"
 
 RUN = """
 import fs from "node:fs";

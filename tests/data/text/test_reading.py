@@ -15,6 +15,7 @@ from compressor.data.document import DataReport
 from compressor.data.load import load_dataset, modality_of
 from compressor.data.splits import SPLITS
 from compressor.data.text import records
+from compressor.data.text.read import tuning_epochs
 from compressor.errors import DataError
 from compressor.progress import Silent
 from tests.conftest import compress, fill
@@ -36,6 +37,14 @@ def test_a_table_is_read_with_its_columns_guessed_and_said(tmp_path: Path, load:
     assert dataset.ids[:2] == ["reviews.csv:2", "reviews.csv:3"]
     assert sum(len(dataset.splits[name]) for name in SPLITS) == 40
     assert dataset.notes[0] == ("columns: text, label (by their names); --set data.options.label=… takes another")
+
+
+def test_a_trained_encoder_is_tuned_for_few_epochs_and_for_more_where_texts_are_few(tmp_path: Path, load: Load) -> None:
+    """Steps count, within bounds; a limit leaves fewer texts to learn from."""
+    path = table(tmp_path / "x.csv", numbered(3_000))
+    assert load(path).teacher_epochs == 14
+    assert load(path, limit=100).teacher_epochs == 20
+    assert tuning_epochs(10_003) == tuning_epochs(15_000) == 4
 
 
 def test_spreadsheets_marks_line_ends_quotes_and_blank_lines_are_no_trouble(tmp_path: Path, load: Load) -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from torch import nn
 
+from compressor.artifact.preprocessing import Inputs
+from compressor.data.dataset import Dataset
+from compressor.models.checkpoint import Card
 from compressor.models.family import Known
 from compressor.models.text.family import BERT
 from compressor.models.weights import Loaded, initialise
@@ -31,3 +35,15 @@ def known(folder: Path) -> Known:
     """What a student is told of its teacher."""
     architecture, preprocessing = BERT.describe(str(folder), classes=folders.CLASSES, setup=SETUP, stem="keep")
     return Known(architecture=architecture, preprocessing=preprocessing)
+
+
+def student(folder: Path, dataset: Dataset) -> tuple[nn.Module, Card, Inputs]:
+    """A folder's model for the classes of some texts, its card, and all validation samples as it takes them."""
+    model = loaded(folder, classes=len(dataset.classes)).model
+    name = BERT.resolve(str(folder), "teacher")
+    architecture, preprocessing = BERT.describe(name, classes=len(dataset.classes), setup=dataset.setup, stem="keep")
+    card = Card(
+        architecture=architecture, classes=dataset.classes, modality="text", preprocessing=preprocessing,
+        role="student", origin="scratch", dataset=dict(dataset.card()), params=1, macs=1,
+    )  # fmt: skip
+    return model, card, dataset.some("validation", dataset.splits["validation"], preprocessing)

@@ -14,19 +14,21 @@ from scipy.special import erf
 from compressor.distillation.teacher import FrozenTeacher, wire
 from compressor.errors import UsageError
 from compressor.modalities import UNLABELLED
+from compressor.models.family import Known
 from compressor.models.outputs import Outputs
 from compressor.models.text.family import BERT
-from compressor.models.weights import build, load_matching
+from compressor.models.text.masked_family import MASKED
+from compressor.models.weights import build, initialise, load_matching
 from compressor.objectives.config import ObjectiveConfig
 from compressor.objectives.objective import Objective, Signals
-from tests.models.text import folders
+from tests.models.text import folders, masked_folders
 from tests.models.text.helpers import SETUP, given, known, loaded
 
 Array = NDArray[np.float64]
 
 LAYERS = (0, 2, 4, 7, 9, 11)
 TRIPLE = {"kd": {"weight": 5, "temperature": 2}, "ce": {"weight": 2}, "cosine": {"weight": 1, "on": "maps"}}
-MASKED = {(0, 3): 7, (0, 6): 20, (1, 1): 11}
+HIDDEN = {(0, 3): 7, (0, 6): 20, (1, 1): 11}
 """(text, token) → what stood there."""
 
 
@@ -91,7 +93,7 @@ def published(weights: dict[str, Array]) -> dict[str, float]:
 
 def masked_labels(mask: Any) -> NDArray[np.int64]:
     labels = np.full(mask.shape, UNLABELLED)
-    for place, word in MASKED.items():
+    for place, word in HIDDEN.items():
         labels[place] = word
     return np.asarray(labels[mask.astype(bool)])
 
@@ -108,7 +110,7 @@ def test_one_step_of_the_triple_loss_is_the_published_one(tmp_path: Path) -> Non
     own = BERT.forward(student, given(), taps=wiring.student_taps)
     other = BERT.forward(teacher, given(), taps=wiring.teacher_taps)
 
-    def spoken(said: Outputs, model: torch.nn.Module) -> torch.Tensor:
+    def named(said: Outputs, model: torch.nn.Module) -> torch.Tensor:
         """Words, through the embedding's own weights, as BERT's decoder."""
         return said.maps[-1][:, :, 0, 0] @ model.get_parameter("words.weight").T
 
@@ -116,7 +118,7 @@ def test_one_step_of_the_triple_loss_is_the_published_one(tmp_path: Path) -> Non
     total, parts = objective(
         Signals(
             labels=torch.from_numpy(masked_labels(folders.batch()["attention_mask"])),
-            student_logits=spoken(own, student), teacher_logits=spoken(other, teacher).detach(),
+            student_logits=named(own, student), teacher_logits=named(other, teacher).detach(),
             student_maps=wiring.student_maps(own), teacher_maps=wiring.teacher_maps(other),
         )
     )  # fmt: skip
@@ -125,6 +127,60 @@ def test_one_step_of_the_triple_loss_is_the_published_one(tmp_path: Path) -> Non
         for name, tensor in folders.weights(folders.CONFIG | {"num_hidden_layers": 12}).items()
     }
     expected = published(weights)
+    assert not list(objective.parameters())
+    for name, value in expected.items():
+        assert value > 0.01
+        assert parts[name].item() == pytest.approx(value, abs=1e-5), name
+    assert total.item() == pytest.approx(5 * expected["kd"] + 2 * expected["ce"] + expected["cosine"], abs=1e-4)
+
+
+def spoken(weights: dict[str, Array], states: Array) -> Array:
+    """BERT's decoder (Devlin et al. 2019, `get_masked_lm_output`): dense, gelu, layer norm, the words' table, a bias."""
+    head = {name.removeprefix("cls.predictions."): value for name, value in weights.items() if name.startswith("cls.")}
+    x = states @ head["transform.dense.weight"].T + head["transform.dense.bias"]
+    x = x * 0.5 * (1 + erf(x / np.sqrt(2)))
+    centred = x - x.mean(-1, keepdims=True)
+    x = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+    x = x * head["transform.LayerNorm.weight"] + head["transform.LayerNorm.bias"]
+    return np.asarray(x @ weights["bert.embeddings.word_embeddings.weight"].T + head["bias"])
+
+
+def test_one_step_of_a_masked_language_model_is_the_published_one(tmp_path: Path) -> None:
+    """From windows to the three terms: the head is BERT's own, kd and ce are of the masked places, cosine of all tokens."""
+    folder = masked_folders.write(tmp_path, num_hidden_layers=12)
+    setup, tokens = masked_folders.setup(folder), len(folders.TOKENS)
+    about, preprocessing = MASKED.describe(str(folder), classes=tokens, setup=setup, stem="keep")
+    teacher = masked_folders.loaded(folder).model
+    known_teacher = Known(architecture=about, preprocessing=preprocessing, model=lambda: teacher)
+    architecture, _ = MASKED.describe("layers:6", classes=tokens, setup=setup, stem="keep", teacher=known_teacher)
+    student = initialise(architecture, "auto", role="student", teacher=known_teacher).model.eval()
+    config = ObjectiveConfig.model_validate(TRIPLE)
+    wiring = wire(student, preprocessing, FrozenTeacher(teacher, preprocessing), config)
+    ids, places = masked_folders.batch()
+    labels = np.random.default_rng(2).integers(5, tokens, places.numel())
+    own = MASKED.forward(student, (ids, places), taps=wiring.student_taps)
+    with torch.no_grad():
+        other = MASKED.forward(teacher, (ids, places), taps=wiring.teacher_taps)
+    objective = Objective(config, wiring.widths)
+    total, parts = objective(
+        Signals(
+            labels=torch.from_numpy(labels), student_logits=own.logits, teacher_logits=other.logits,
+            student_maps=wiring.student_maps(own), teacher_maps=wiring.teacher_maps(other),
+        )
+    )  # fmt: skip
+
+    read = masked_folders.weights(folders.CONFIG | {"num_hidden_layers": 12})
+    weights = {name: tensor.double().numpy() for name, tensor in read.items()}
+    ones = np.ones_like(ids.numpy())
+    a, b = (hidden_states(weights, layers, ids.numpy(), ones, 0 * ones) for layers in (LAYERS, tuple(range(12))))
+    rows = (np.arange(len(ids))[:, None] * ids.shape[1] + places.numpy()).reshape(-1)
+    q, p = softmax(spoken(weights, a[rows]) / 2), softmax(spoken(weights, b[rows]) / 2)
+    hard = softmax(spoken(weights, a[rows]))[np.arange(len(labels)), labels]
+    expected = {
+        "kd": 2**2 * float((p * np.log(p / q)).sum(1).mean()),
+        "ce": float(-np.log(hard).mean()),
+        "cosine": float((1 - (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))).mean()),
+    }
     assert not list(objective.parameters())
     for name, value in expected.items():
         assert value > 0.01

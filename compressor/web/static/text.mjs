@@ -1,8 +1,7 @@
 // What `compress predict` does with a text, in JavaScript: node text.mjs model.onnx "a text" ["the second of a pair"]
 // Needs Node 20, and onnxruntime-node for the answer. WordPiece only.
 // Unicode: marks, punctuation and controls are this Node's, newer than the Unicode 8 that the Python side keeps to.
-import fs from "node:fs";
-import { pathToFileURL } from "node:url";
+// The page of `compress try` takes `encoder` from here: nothing of Node is asked for before `main`.
 
 // An ONNX file is a protobuf message; field 14 holds its key–value pairs.
 function* fields(bytes, at, end) {
@@ -19,7 +18,7 @@ export function about(bytes) {
   for (const [number, start, end] of fields(bytes, 0, bytes.length)) {
     if (number !== 14) continue;
     const pair = {};
-    for (const [n, a, b] of fields(bytes, start, end)) pair[n] = Buffer.from(bytes.subarray(a, b)).toString("utf8");
+    for (const [n, a, b] of fields(bytes, start, end)) pair[n] = new TextDecoder().decode(bytes.subarray(a, b));
     if (pair[1] === "compressor") return JSON.parse(pair[2]);
   }
   throw new Error("no compressor metadata");
@@ -87,7 +86,7 @@ export function encoder(preprocessing) {
 }
 
 async function main(path, one, two) {
-  const { default: ort } = await import("onnxruntime-node");
+  const { default: ort } = await import("onnxruntime-node"), { default: fs } = await import("node:fs");
   const { preprocessing, classes, temperature, output } = about(fs.readFileSync(path));
   const session = await ort.InferenceSession.create(path), given = encoder(preprocessing)(one, two), feeds = {};
   for (const name of session.inputNames) {
@@ -100,4 +99,7 @@ async function main(path, one, two) {
   console.log(classes[best], (output === "probabilities" ? most : powers[best] / sum).toFixed(3));
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) await main(...process.argv.slice(2));
+if (globalThis.process?.argv?.[1]) {
+  const { pathToFileURL } = await import("node:url");
+  if (import.meta.url === pathToFileURL(process.argv[1]).href) await main(...process.argv.slice(2));
+}

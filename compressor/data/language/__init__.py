@@ -1,0 +1,1 @@
+"""Running text: corpora as streams of tokens, cut into windows."""
