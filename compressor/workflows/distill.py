@@ -30,7 +30,7 @@ from compressor.reporting.students import ships
 from compressor.runfolder import RunFolder
 from compressor.runnote import DatasetEntry
 from compressor.seeds import leaves_no_trace
-from compressor.workflows import continuing, exported, selecting
+from compressor.workflows import continuing, exported, kept, selecting
 from compressor.workflows.benchmark import document, foretold, saved_predictions
 from compressor.workflows.budget import divide
 from compressor.workflows.choose import choose
@@ -214,10 +214,10 @@ def _carry_out(
 def _for_budget(planned: Plan, run: RunFolder, device: Accelerator, progress: Progress) -> CompressorError | None:
     """Makes students until one keeps to the recipe's budget, or the one where there is none; what is wrong where none does."""
     while True:
-        selecting.tidied(planned, run)
+        kept.tidied(planned, run)
         planned = _made(planned, run, device, progress)
         try:
-            further = selecting.following(planned, run, progress)
+            further = kept.following(planned, run, progress)
         except CompressorError as error:
             return error
         if further is None:

@@ -1,32 +1,28 @@
-"""The student that a budget allows: finalists from the screening, one of them by short trainings, and whether it keeps to it."""
+"""The student that a budget allows: finalists from the screening, and one of them by short trainings."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accelerate import Accelerator
 
-from compressor.artifact.providers import short
 from compressor.benchmarking import frontier
-from compressor.benchmarking.document import Benchmark
-from compressor.benchmarking.students import Candidate, Limits, Measurement, StudentFile, Students, StudentTrial
+from compressor.benchmarking.students import Candidate, Students, StudentTrial
 from compressor.data.dataset import Dataset
 from compressor.data.kind import kind_of
 from compressor.data.load import load_dataset
 from compressor.distillation.arms import Arm, Rungs
 from compressor.distillation.chain import Result
 from compressor.distillation.trials import Outcome
-from compressor.errors import CompressorError, UsageError
+from compressor.errors import UsageError
 from compressor.files import read_document, write_json
 from compressor.models.config import DeviceBudget
 from compressor.progress import Progress
 from compressor.recipe import Recipe, merge
 from compressor.runfolder import RunFolder
-from compressor.runnote import ChosenStudent
 from compressor.workflows import screening
 from compressor.workflows.plan import Plan, begin, replanned, settled
 from compressor.workflows.students import limits_of, refuse_others_than_images, refuse_the_impossible
@@ -49,7 +45,7 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     own = recipe.student
     recipe = _measuring(recipe)
     if own.finalists:
-        return _with(recipe, own.finalists[0], own.finalists), None
+        return with_student(recipe, own.finalists[0], own.finalists), None
     if not own.budget.limited and own.budget != DeviceBudget():
         raise UsageError(
             "student.budget (--precision) says what a student with a limit may ship as: give --max-latency, --max-size or "
@@ -70,7 +66,7 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     on = sum(one.standing == "frontier" for one in fit)
     names = [one.name for one in fit[: min(MOST, max(LEAST, on))]]
     progress.say(f"{len(fit)} of {len(found.candidates)} candidates keep to the budget; finalists: {', '.join(names)}")
-    return _with(recipe, names[0], names), found.model_copy(update={"finalists": names})
+    return with_student(recipe, names[0], names), found.model_copy(update={"finalists": names})
 
 
 def notes(planned: Plan) -> list[str]:
@@ -89,7 +85,8 @@ def _task(dataset: Dataset, stem: str) -> screening.Task:
     return screening.Task(classes=len(dataset.classes), setup=dataset.setup, size=dataset.setup.size, stem=stem)
 
 
-def _with(recipe: Recipe, model: str, finalists: Sequence[str], **more: Any) -> Recipe:
+def with_student(recipe: Recipe, model: str, finalists: Sequence[str], **more: Any) -> Recipe:
+    """The recipe with a student and what is still to be chosen from; `more` are other values of the student's."""
     student = recipe.student.model_copy(update={"model": model, "finalists": list(finalists), **more})
     return recipe.model_copy(update={"student": student})
 
@@ -157,7 +154,7 @@ def choose(planned: Plan, run: RunFolder, earlier: Sequence[Result], device: Acc
         ),
     )
     progress.say(f"student: {ranking[0]}: {why}")
-    return settled(planned, _with(planned.recipe, ranking[0], []), run)
+    return settled(planned, with_student(planned.recipe, ranking[0], []), run)
 
 
 @dataclass(kw_only=True)
@@ -194,7 +191,7 @@ class _Finalists:
         return [*ranking, *dropped], why, [self._row(*key) for key in self.outcomes]
 
     def _trying(self, name: str, planned: Plan) -> Trying:
-        own = replanned(planned, _with(planned.recipe, name, []))
+        own = replanned(planned, with_student(planned.recipe, name, []))
         stage = own.stage("student")
         assert stage is not None
         first = begin(own, stage, stage.seeds[0], self.device.device, teacher=self.earlier[0].known)
@@ -260,88 +257,3 @@ def rungs(count: int, epochs: int, share: float) -> Rungs:
         if first:
             break
     return replace(plan, epochs=tuple(max(1, first) * length for length in plan.epochs))
-
-
-def following(planned: Plan, run: RunFolder, progress: Progress) -> Plan | None:
-    """The plan with the next finalist, where the one that was trained is over the budget; None where it keeps to it.
-
-    `students.json` and `run.json` say what was measured.
-
-    Raises:
-        CompressorError: it is over, and there is no other: the nearest, and by how much.
-    """
-    recipe = planned.recipe
-    if not recipe.student.budget.limited:
-        return None
-    note = noted(run, planned)
-    name, limits = recipe.student.model, limits_of(recipe.student.budget)
-    mine = measured(name, run, limits)
-    note = note.model_copy(
-        update={"limits": limits, "measurements": [*(m for m in note.measurements if m.name != name), *mine]}
-    )
-    kept = next((m for m in mine if m.fits), None)
-    rest = note.ranking[note.ranking.index(name) + 1 :] if name in note.ranking else []
-    done = {m.name for m in note.measurements}
-    further = next((other for other in rest if other not in done), None)
-    if kept:
-        note = note.model_copy(update={"chosen": name, "ships": run.artifact(kept.file.precision).name})
-    write_json(run.students, note)
-    run.update(student=_told(note, name, kept))
-    if kept:
-        progress.say(f"{name} keeps to the budget: {kept.why}")
-        return None
-    said = "; ".join(m.why for m in mine) or "no file of an allowed precision was made"
-    if further is None:
-        raise _refused(note)
-    progress.say(f"{name} is over the budget, measured again ({said}); next: {further}")
-    return settled(planned, _with(recipe, further, [], init=note.init), run)
-
-
-def _refused(note: Students) -> CompressorError:
-    nearest = min(note.measurements, key=lambda m: frontier.excess(m.file, note.limits), default=None)
-    what = f"the nearest is {nearest.name} ({nearest.why})" if nearest else "no file of an allowed precision was made"
-    return CompressorError(
-        f"no trained student keeps to the budget: {what}.\n"
-        "The run keeps the last one, with its report. Give the budget more room, or name other student.candidates."
-    )
-
-
-def tidied(planned: Plan, run: RunFolder) -> None:
-    """Moves the stages of students that gave way to another into `refused/`."""
-    if not planned.recipe.student.budget.limited or planned.recipe.student.finalists:
-        return
-    own = {run.stage(s.index, s.role, s.model, 0).parent.name for s in planned.stages}
-    for folder in sorted((run.path / "stages").glob("*")):
-        if folder.name not in own and folder.name.split("-", 2)[1] in ("student", "baseline"):
-            target = run.path / "refused" / folder.name
-            target.parent.mkdir(exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.move(folder, target)
-
-
-def measured(name: str, run: RunFolder, limits: Limits) -> list[Measurement]:
-    """What the benchmark says of the student's files of an allowed precision: fp32 first."""
-    found = read_document(run.benchmark, Benchmark)
-    told = []
-    for precision in sorted(limits.precisions):
-        label = run.artifact(precision).name
-        rows = (r for r in found.rows if r.file == label and short(r.provider) == "cpu")
-        row = next((r for r in rows if r.batch == 1 and r.threads == limits.threads), None)
-        if row is None:
-            continue
-        file = StudentFile(
-            precision=precision, bytes=found.models[label].bytes, p50_ms=row.p50_ms, p50_interval_ms=row.p50_interval_ms,
-            peak_rss_mb=row.peak_rss_mb, processes=row.processes or 0, noisy=row.noisy,
-        )  # fmt: skip
-        fits = frontier.excess(file, limits) <= 1
-        why = frontier.within(file, limits) if fits else frontier.over(file, limits)
-        told.append(Measurement(name=name, file=file, fits=fits, why=why))
-    return told
-
-
-def _told(note: Students, name: str, kept: Measurement | None) -> ChosenStudent:
-    """For `run.json`."""
-    return ChosenStudent(
-        name=name if kept else None, file=note.ships if kept else None, finalists=note.finalists, reason=note.reason,
-        measured=[f"{m.name}: {m.why}" for m in note.measurements],
-    )  # fmt: skip
