@@ -27,7 +27,7 @@ from tests.models.text import folders
 
 SETTINGS: dict[str, Any] = {
     "data.task": "mlm", "teacher.model": "layers:2,hidden:32", "student.model": "layers:1", "data.options.length": 16,
-    "data.options.vocabulary": 300, "teacher.epochs": 5, "stage.epochs": 2, "stage.optimizer.lr": 0.01, "threads": 1,
+    "data.options.vocabulary": 300, "teacher.epochs": 5, "stage.epochs": 2, "stage.optimizer.lr": 0.005, "threads": 1,
     "stage.targets.precision": "fp32", "stage.batch_size": 8,
 }  # fmt: skip
 QUICK = ["distill", "--quiet", *(part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}"))]
@@ -74,7 +74,7 @@ def test_teacher_student_and_baseline_learn_what_is_hidden(home: Path) -> None:
     for role, result in results.items():
         assert result is not None
         seen = result.validation
-        assert metrics.nll(seen.labels, seen.logits) < 1.1 * blind(home, seen.labels), role
+        assert metrics.nll(seen.labels, seen.logits) < 1.2 * blind(home, seen.labels), role
         assert result.card.origin == ("scratch" if role == "teacher" else "teacher"), "both begin as the same copy"
         assert result.card.modality == "masked"
         told = result.card.language["validation"]

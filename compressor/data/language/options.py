@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from pydantic import Field, ValidationError
 
@@ -36,7 +36,15 @@ class MaskedOptions(Options):
 Kind = TypeVar("Kind", bound=Options)
 
 
-def checked(given: dict[str, Any], kind: type[Kind]) -> Kind:
+@overload
+def checked(given: dict[str, Any]) -> Options: ...
+
+
+@overload
+def checked(given: dict[str, Any], kind: type[Kind]) -> Kind: ...
+
+
+def checked(given: dict[str, Any], kind: type[Options] = Options) -> Options:
     """The options, all of whose problems are named at once. Raises DataError."""
     try:
         return kind.model_validate(given)

@@ -36,7 +36,7 @@ def read_language(config: DataConfig, progress: Progress) -> Source:
         DataError: options that are none, a corpus that can't be read (`read_corpus`), a tokenizer that can't be had, or a
             split with fewer tokens than a window has.
     """
-    options = checked(config.options, Options)
+    options = checked(config.options)
     return _source(*settled(config, options, options.length or tokens.LENGTH, "bytelevel", progress), config)
 
 
