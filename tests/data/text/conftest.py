@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from compressor.artifact.preprocessing import Inputs
 from compressor.data.config import DataConfig
@@ -58,6 +59,10 @@ class Encoding:
             own = [2, *(i for part in parts for i in [*self.tokenizer.ids(part), 3])][: self.max_length]
             ids[row, : len(own)], mask[row, : len(own)] = own, 1
         return {"input_ids": ids, "attention_mask": mask}
+
+    def used(self, inputs: Inputs) -> NDArray[np.int64]:
+        counted: NDArray[np.int64] = inputs["attention_mask"].sum(1, dtype=np.int64)
+        return counted
 
 
 def numbered(count: int, classes: Sequence[str] = ("good", "bad")) -> list[tuple[str, str]]:
