@@ -113,14 +113,18 @@ def limits_of(budget: DeviceBudget) -> Limits:
     return Limits(**budget.model_dump())
 
 
-def refuse_the_impossible(found: Students) -> None:
-    """Raises UsageError where no candidate keeps to the budget; it names the nearest, and by how much."""
+def refuse_the_impossible(found: Students, *, others: str = "--candidates") -> None:
+    """Raises UsageError where no candidate keeps to the budget; it names the nearest, and by how much.
+
+    Args:
+        others: what names other candidates.
+    """
     if any(one.standing in ("frontier", "fits") for one in found.candidates):
         return
     raise UsageError(
         f"none of {len(found.candidates)} candidates keeps to the budget ({shown.asked(found.limits)}, {found.classes} classes, "
         f"{found.image_size} pixels): {frontier.nearest(found.candidates, found.limits)}.\n"
-        "Give more, a smaller --image-size, or other --candidates; what was measured is kept, so that the next try is quick."
+        f"Give more, a smaller --image-size, or other {others}; what was measured is kept, so that the next try is quick."
     )
 
 
