@@ -89,7 +89,7 @@ def measured(name: str, run: RunFolder, limits: Limits) -> list[Measurement]:
             precision=precision, bytes=found.models[label].bytes, p50_ms=row.p50_ms, p50_interval_ms=row.p50_interval_ms,
             peak_rss_mb=row.peak_rss_mb, processes=row.processes or 0, noisy=row.noisy,
         )  # fmt: skip
-        fits = frontier.excess(file, limits) <= 1
+        fits = frontier.keeps(file, limits)
         why = frontier.within(file, limits) if fits else frontier.over(file, limits)
         told.append(Measurement(name=name, file=file, fits=fits, why=why))
     return told
