@@ -92,6 +92,10 @@ def test_what_was_measured_once_is_not_measured_again(machine: Machine) -> None:
     assert wider.candidates[0].name == "resnet10t"
     kinds = {row["kind"] for row in compressor.stores().document}
     assert kinds == {"screened"}
+    assert len(compressor.remove_stores("screened").document) == 4
+    students(max_latency="2ms")
+    assert len(machine.looks) > 6, "all of it was removed by its kind"
+    machine.looks.clear()
     students(max_latency="2ms", classes=12)
     assert len(machine.looks) > 6, "another task"
 
