@@ -68,7 +68,8 @@ def tidied(planned: Plan, run: RunFolder) -> None:
         return
     own = {run.stage(s.index, s.role, s.model, 0).parent.name for s in planned.stages}
     for folder in sorted((run.path / "stages").glob("*")):
-        if folder.name not in own and folder.name.split("-", 2)[1] in ("student", "baseline"):
+        role = folder.name.split("-", 2)[1:2]  # none of a file that a desktop left there
+        if folder.name not in own and role in (["student"], ["baseline"]):
             target = run.path / "refused" / folder.name
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
