@@ -233,6 +233,9 @@ def test_npm_is_asked_once_and_its_trouble_is_a_sentence(
     npm.write_text("#!/bin/sh\necho 'npm error network' >&2; exit 1\n")
     with pytest.raises(compressor.CompressorError, match="npm error network"):
         assets.fetch(compressor.Silent())
+    monkeypatch.chdir(tmp_path)  # a program that lies in a stranger's folder is not npm
+    with pytest.raises(UsageError, match="npm, which fetches onnxruntime-web, is not installed"):
+        assets.fetch(compressor.Silent())
     monkeypatch.setattr("compressor.web.assets.shutil.which", lambda name: None)
     with pytest.raises(UsageError, match="npm, which fetches onnxruntime-web, is not installed"):
         assets.fetch(compressor.Silent())
