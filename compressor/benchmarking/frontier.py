@@ -26,14 +26,21 @@ def smallest(params: int, precision: str) -> float:
 
 def excesses(file: StudentFile, limits: Limits) -> dict[str, float]:
     """Of each limit that there is a figure for, the figure as a share of it: up to 1 keeps to it."""
+    return {name: figure / limit for name, (figure, limit) in _limited(file, limits).items() if figure is not None}
+
+
+def unmeasured(file: StudentFile, limits: Limits) -> list[str]:
+    """The limits that there is no figure for: of memory where a system tells none."""
+    return [name for name, (figure, _) in _limited(file, limits).items() if figure is None]
+
+
+def _limited(file: StudentFile, limits: Limits) -> dict[str, tuple[float | None, float]]:
     figures = {
         "latency": (file.latency_ms, limits.max_latency_ms),
         "size": (file.bytes / 1e6, limits.max_size_mb),
         "memory": (file.peak_rss_mb, limits.max_memory_mb),
     }
-    return {
-        name: figure / limit for name, (figure, limit) in figures.items() if figure is not None and limit is not None
-    }
+    return {name: (figure, limit) for name, (figure, limit) in figures.items() if limit is not None}
 
 
 def excess(file: StudentFile, limits: Limits) -> float:
@@ -41,9 +48,14 @@ def excess(file: StudentFile, limits: Limits) -> float:
     return max(excesses(file, limits).values(), default=0.0)
 
 
+def keeps(file: StudentFile, limits: Limits) -> bool:
+    """Whether it keeps to all limits, as far as was measured: nothing keeps to one that there is no figure for."""
+    return excess(file, limits) <= 1 and not unmeasured(file, limits)
+
+
 def fitting(candidate: Candidate, limits: Limits) -> list[StudentFile]:
     """Its files of an allowed precision that keep to all limits, the fastest first."""
-    kept = [f for f in candidate.files if f.precision in limits.precisions and excess(f, limits) <= 1]
+    kept = [f for f in candidate.files if f.precision in limits.precisions and keeps(f, limits)]
     return sorted(kept, key=lambda file: file.p50_ms if file.p50_ms is not None else math.inf)
 
 
@@ -112,11 +124,19 @@ def _judged(one: Candidate, all_: Sequence[Candidate], limits: Limits) -> Candid
 
 def over(file: StudentFile, limits: Limits) -> str:
     """What a file that is over a limit comes to, figure by figure: `int8: 7.10 ms, 1.42 times 5 ms`."""
-    return f"{file.precision}: " + "; ".join(
-        f"{_figure(name, file)}, {share:.2f} times {_limit(name, limits)}"
+    said = [
+        f"{_figure(name, file)}, {times(share)} {_limit(name, limits)}"
         for name, share in excesses(file, limits).items()
         if share > 1
-    )
+    ]
+    said += [f"its {name} can't be measured here" for name in unmeasured(file, limits)]
+    return f"{file.precision}: " + "; ".join(said)
+
+
+def times(share: float) -> str:
+    """`1.42 times`; of what is over by less than that shows, as many digits as tell it from 1."""
+    digits = next((digits for digits in range(2, 9) if round(share, digits) > 1), 9)
+    return f"{share:.{digits}f} times"
 
 
 def within(file: StudentFile, limits: Limits) -> str:
@@ -137,7 +157,7 @@ def nearest(candidates: Sequence[Candidate], limits: Limits) -> str:
     one, file = min(files, key=lambda pair: excess(pair[1], limits))
     if file.p50_ms is None and limits.max_size_mb is not None:
         least = f"at least {file.bytes / 1e6:.2f} MB by its {(one.params or 0) / 1e6:.2f} M parameters"
-        return f"the nearest is {one.name} ({file.precision}: {least}, {excess(file, limits):.2f} times {limits.max_size_mb:g} MB)"
+        return f"the nearest is {one.name} ({file.precision}: {least}, {times(excess(file, limits))} {limits.max_size_mb:g} MB)"
     return f"the nearest is {one.name} ({over(file, limits)})"
 
 

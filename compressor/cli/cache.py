@@ -35,7 +35,7 @@ def ls(
 @cache.command("rm")
 @edge
 def rm(
-    names: Annotated[list[str] | None, typer.Argument(help="Names from `compress cache ls`.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names or kinds from `compress cache ls`.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove every store.")] = False,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -46,6 +46,8 @@ def rm(
     Examples:
 
         compress cache rm 3f2a9c
+
+        compress cache rm screened
 
         compress cache rm --all
     """

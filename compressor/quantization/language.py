@@ -64,6 +64,6 @@ def gate(own: float | None, other: float | None) -> float:
     added = float("inf") if own is None or other is None else float(np.expm1(own - other))
     if not added <= LOSS:
         raise CompressorError(
-            f"int8 adds {100 * added:.1f} % to the perplexity of the validation text, and {100 * LOSS:g} % is the most: fp32 stays"
+            f"int8 adds {100 * added:.2f} % to the perplexity of the validation text, and {100 * LOSS:g} % is the most: fp32 stays"
         )
     return added

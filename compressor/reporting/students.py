@@ -72,7 +72,9 @@ def remarks(found: Students) -> list[str]:
         "another task: what a student is worth here, only training it tells.",
     ]
     if any(file.noisy for one in found.candidates for file in one.files):
-        said.append("*: something else used the machine meanwhile; measure again on a quiet one (compress cache rm).")
+        said.append(
+            "*: something else used the machine meanwhile; when it is quiet, compress cache rm screened has all measured again."
+        )
     return said
 
 

@@ -79,7 +79,7 @@ def fetch(progress: Progress) -> dict[str, Path]:
     if all((kept() / name).is_file() for name in (*WASM, *WEBGPU)):
         return find()
     npm = shutil.which("npm")
-    if npm is None:
+    if npm is None or Path(npm).resolve().parent == Path.cwd():  # Windows looks in the working folder first
         raise UsageError(
             f"npm, which fetches {PACKAGE}, is not installed here. On a machine that has it: npm pack {PACKAGE}@{VERSION}\n"
             f"Then here: compress try --assets {ARCHIVE}"

@@ -12,8 +12,8 @@ import PIL
 
 from compressor.artifact import external
 from compressor.artifact.session import Artifact
-from compressor.errors import UsageError
-from compressor.files import replacing
+from compressor.errors import CompressorError, UsageError
+from compressor.files import read_document, replacing
 from compressor.web import assets
 from compressor.web.document import WebExample, WebModel, WebPage
 
@@ -34,7 +34,7 @@ OWN = (
 """The package's own files, in `static/`."""
 
 ABOUT = "page.json"
-"""Which models lie beside the page; its being there makes a folder one of ours."""
+"""Which models lie beside the page; by it a folder is known to be one of ours."""
 
 POLICY = {
     "default-src": "'none'",
@@ -156,8 +156,16 @@ def check(folder: Path) -> None:
     """Raises UsageError where a page can't be written into `folder`: other things lie there."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder for the page")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder / ABOUT):
         raise UsageError(f"folder {folder} holds other things than a page of ours; name a new or an empty one")
+
+
+def _is_ours(about: Path) -> bool:
+    """Whether this is a `page.json` of a page, and not another program's."""
+    try:
+        return bool(read_document(about, WebPage))
+    except CompressorError:
+        return False
 
 
 def write(page: Page, folder: Path) -> None:

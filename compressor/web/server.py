@@ -39,7 +39,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The report is one file with its style and pictures in it, and has no script."""
 
 

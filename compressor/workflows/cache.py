@@ -73,7 +73,7 @@ def _described(about: Path) -> str:
 
 
 def remove_stores(names: str | Sequence[str] = (), *, everything: bool = False) -> StoresResult:
-    """Removes stores by name or by the start of a name, or all; gives what is gone.
+    """Removes stores by name, by the start of a name or by kind (`screened`), or all; gives what is gone.
 
     Raises:
         UsageError: nothing was named, a name fits no store, or a store is being filled.
@@ -85,10 +85,14 @@ def remove_stores(names: str | Sequence[str] = (), *, everything: bool = False) 
     if any(not name.strip() for name in names):
         raise UsageError("an empty name would mean every store: is a variable unset? Give --all if you mean it")
     for name in names:
-        if not any(row["name"].startswith(name) for row in here):
+        if not any(_named(row, name) for row in here):
             raise UsageError(f"no store '{name}' in {cache_dir()}; `compress cache ls` lists what there is")
-    chosen = [row for row in here if everything or any(row["name"].startswith(n) for n in names)]
+    chosen = [row for row in here if everything or any(_named(row, n) for n in names)]
     for row in chosen:
         if not shards.remove_unless_busy(cache_dir() / row["kind"] / row["name"]):
             raise UsageError(f"store '{row['name']}' is being filled by another process; wait for it or stop it")
     return StoresResult(document=chosen)
+
+
+def _named(row: dict[str, Any], name: str) -> bool:
+    return bool(row["name"].startswith(name)) or row["kind"] == name

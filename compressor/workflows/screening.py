@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from compressor.models.weights import build
 from compressor.packages import versions
 from compressor.progress import Progress, Silent
 from compressor.quantization.untrained import quantize_untrained
+from compressor.runnote import Host
 
 VERSION = 1
 """Of how files are made and timed: counted up, what was kept before is measured anew."""
@@ -90,7 +92,8 @@ class _Screening:
     limits: Limits
     folder: Path
     progress: Progress
-    machine: str
+    machine: list[Any]
+    """See `_where`."""
     found: dict[str, Candidate] = field(default_factory=dict)
 
     def path(self, key: Key) -> Path:
@@ -117,9 +120,10 @@ def screen(names: Sequence[str], task: Task, limits: Limits, progress: Progress)
     """
     names = list(dict.fromkeys(resolve(name, role="candidate")[0] for name in names))
     machine = host.fingerprint()
-    about = f"{machine.cpu}, {' '.join(machine.instructions)}, onnxruntime {versions()['onnxruntime']}"
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        screening = _Screening(task=task, limits=limits, folder=Path(folder), progress=progress, machine=about)
+        screening = _Screening(
+            task=task, limits=limits, folder=Path(folder), progress=progress, machine=_where(machine)
+        )
         todo = [name for name in names if _described(screening, name)]
         _look(screening, [(name, "fp32") for name in todo], QUICK, "fp32")
         _look(screening, [(name, "int8") for name in todo if _worth_integers(screening, name)], QUICK, "int8")
@@ -139,7 +143,7 @@ def screen(names: Sequence[str], task: Task, limits: Limits, progress: Progress)
 
 def _described(screening: _Screening, name: str) -> bool:
     """Puts a candidate in, with what is known of it; whether it is worth exporting."""
-    row = prior.published().get(name)
+    row = prior.published().get(name.partition(".")[0])  # the prior is the architecture's, whichever weights are named
     screening.found[name] = Candidate(name=name, published=row.top1 if row else None)
     kept = _kept(screening, name)
     if kept.is_file():
@@ -265,6 +269,20 @@ def _made(screening: _Screening, key: Key) -> bool:
         return False
     screening.found[name] = screening.found[name].model_copy(update={"macs": card.macs, "params": card.params})
     return True
+
+
+def _where(machine: Host) -> list[Any]:
+    """Where and by what figures were made: of another CPU, governor or quota and of another version of a package nothing is
+    taken over."""
+    own = [
+        machine.cpu,
+        machine.machine,
+        machine.instructions,
+        machine.cores_usable,
+        machine.cgroup_cpus,
+        machine.governor,
+    ]
+    return [*own, versions()]
 
 
 def _kept(screening: _Screening, name: str) -> Path:

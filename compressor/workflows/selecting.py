@@ -61,7 +61,7 @@ def prepared(recipe: Recipe, progress: Progress) -> tuple[Recipe, Students | Non
     dataset = load_dataset(recipe.data, progress)
     task = _task(dataset, own.stem)
     found = screening.screen(own.candidates or screening.usual(), task, limits_of(own.budget), progress)
-    refuse_the_impossible(found)
+    refuse_the_impossible(found, others="candidates (--set student.candidates=[a,b])")
     fit = [one for one in found.candidates if one.standing in ("frontier", "fits")]
     on = sum(one.standing == "frontier" for one in fit)
     names = [one.name for one in fit[: min(MOST, max(LEAST, on))]]

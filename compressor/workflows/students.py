@@ -110,17 +110,27 @@ def students(
 
 def limits_of(budget: DeviceBudget) -> Limits:
     """A recipe's budget as the rules know it."""
-    return Limits(**budget.model_dump())
+    precisions = list(dict.fromkeys(budget.precisions))
+    return Limits(**budget.model_dump() | {"precisions": precisions})
 
 
-def refuse_the_impossible(found: Students) -> None:
-    """Raises UsageError where no candidate keeps to the budget; it names the nearest, and by how much."""
+def refuse_the_impossible(found: Students, *, others: str = "--candidates") -> None:
+    """Raises UsageError where no candidate keeps to the budget; it names the nearest, and by how much.
+
+    Args:
+        others: what names other candidates.
+    """
     if any(one.standing in ("frontier", "fits") for one in found.candidates):
         return
+    none = (
+        f"none of {len(found.candidates)} candidates keeps"
+        if len(found.candidates) > 1
+        else "the one candidate does not keep"
+    )
     raise UsageError(
-        f"none of {len(found.candidates)} candidates keeps to the budget ({shown.asked(found.limits)}, {found.classes} classes, "
+        f"{none} to the budget ({shown.asked(found.limits)}, {found.classes} classes, "
         f"{found.image_size} pixels): {frontier.nearest(found.candidates, found.limits)}.\n"
-        "Give more, a smaller --image-size, or other --candidates; what was measured is kept, so that the next try is quick."
+        f"Give more, a smaller --image-size, or other {others}; what was measured is kept, so that the next try is quick."
     )
 
 

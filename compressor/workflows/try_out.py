@@ -121,10 +121,10 @@ def _page(
     run = RunFolder(path.parent) if (path.parent / "run.json").is_file() else None
     if run is None:
         return build(path.stem, student, runtime=runtime, offline=offline)
-    report = run.path / "report.html"
+    report = inside(run.path, "report.html")  # a run may come from a stranger: no link to another file is published
     return build(
         run.path.resolve().name, student, runtime=runtime, teacher=_teacher(run, student, progress),
-        report=report if report.is_file() else None, examples=_examples(run), offline=offline,
+        report=report if report and report.is_file() else None, examples=_examples(run), offline=offline,
     )  # fmt: skip
 
 

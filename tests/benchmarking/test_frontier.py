@@ -33,6 +33,24 @@ def test_a_latency_fits_by_the_upper_end_of_its_interval() -> None:
     assert frontier.fitting(candidate("a", 0.7, file(5.0, high=5.0)), limits)
 
 
+def test_a_median_above_its_own_interval_counts() -> None:
+    """The median is over all calls, the interval over processes' medians: the one may lie outside the other."""
+    one = file(5.1).model_copy(update={"p50_interval_ms": (4.8, 4.9)})
+    assert not frontier.fitting(candidate("a", 0.7, one), Limits(max_latency_ms=5.0))
+
+
+def test_nothing_keeps_to_a_limit_that_there_is_no_figure_for() -> None:
+    limits = Limits(max_latency_ms=5.0, max_memory_mb=100.0)
+    untold = file(2.0).model_copy(update={"peak_rss_mb": None})  # as on Windows
+    (found,) = frontier.judged([candidate("a", 0.7, untold)], limits)
+    assert (found.standing, found.why) == ("over", "fp32: its memory can't be measured here")
+    assert frontier.keeps(untold, Limits(max_latency_ms=5.0))
+
+
+def test_what_is_hardly_over_is_told_from_what_fits() -> None:
+    assert frontier.over(file(5.002), Limits(max_latency_ms=5.0)) == "fp32: 5.00 ms, 1.0004 times 5 ms"
+
+
 def test_every_limit_counts_and_one_file_has_to_keep_to_all() -> None:
     limits = Limits(max_latency_ms=5.0, max_size_mb=4.0, max_memory_mb=100.0)
     slow_and_small, fast_and_large = file(6.0, 1.0, precision="int8"), file(2.0, 9.0)

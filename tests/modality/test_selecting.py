@@ -64,7 +64,20 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def distill(name: str, *more: str, latency: str = "10ms", finalists: list[str] = FINALISTS) -> Any:
     chosen = ["--set", f"student.finalists={json.dumps(finalists)}"] if finalists else []
-    given = [*QUICK, "--data", "x.table.csv", "--no-baseline", "--set", "seeds=1", "--max-latency", latency]
+    given = [
+        *QUICK,
+        "--epochs",
+        "1",
+        "--set",
+        "teacher.epochs=1",
+        "--data",
+        "x.table.csv",
+        "--no-baseline",
+        "--set",
+        "seeds=1",
+        "--max-latency",
+        latency,
+    ]
     return compress("distill", *given, *chosen, "--name", name, *more)
 
 
@@ -91,7 +104,14 @@ def test_finalists_are_halved_and_of_equals_the_cheapest_is_trained(planted: lis
     assert told["measured"] == ["mlp:8: fp32: 2.00 ms (up to 2.20) of 10 ms"]
 
 
-def test_a_student_that_is_over_when_measured_again_gives_way_to_the_next(planted: list[tuple[str, int]]) -> None:
+def test_a_student_that_is_over_when_measured_again_gives_way_to_the_next(
+    planted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at(planned: Any, run: Any, *_: Any) -> dict[str, Path]:
+        (run.path / "stages" / ".DS_Store").touch()  # by a file manager
+        return {"student.onnx": run.student}
+
+    monkeypatch.setattr(street, "export_run", looked_at)
     result = distill("two", latency="2.1ms")
     assert result.exit_code == 0, result.output
     found = note("two")
@@ -149,6 +169,20 @@ def test_speed_that_was_screened_decides_between_equals(planted: list[tuple[str,
     assert result.exit_code == 0, result.output
     assert note("auto").ranking == ["mlp:24", "mlp:8"]
     assert note("auto").candidates == found.candidates
+
+
+def test_a_budget_that_no_candidate_keeps_to_names_what_the_recipe_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Candidate(name="mlp:8", files=[StudentFile(precision="fp32", bytes=1000, p50_ms=30.0)], standing="over")
+    found = Students(classes=3, image_size=0, limits=Limits(max_latency_ms=10.0), candidates=[slow])
+    monkeypatch.setattr(screening, "screen", lambda *a, **k: found)
+    monkeypatch.setattr(selecting, "refuse_others_than_images", lambda source: None)
+    monkeypatch.setattr(selecting, "_task", lambda dataset, stem: None)
+    result = distill("none", "--student", "auto", finalists=[])
+    assert result.exit_code == 2, result.output
+    said = " ".join(result.output.split())
+    assert "the nearest is mlp:8 (fp32: 30.00 ms, 3.00 times 10 ms)" in said
+    assert "student.candidates" in said
+    assert "other --candidates" not in said
 
 
 def test_trials_learn_from_one_store_and_a_stopped_choice_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,25 @@ def test_a_folder_with_other_things_is_left_alone_and_an_old_page_replaced(finis
     assert json.loads((site / "page.json").read_text())["title"] == "alone"
 
 
+def test_another_programs_page_json_makes_no_folder_ours(finished: Path, runtime: Path) -> None:
+    site = finished.parent / "site"
+    site.mkdir()
+    (site / "page.json").write_text('{"title": "mine", "layout": "blog"}')
+    (site / "index.html").write_text("mine")
+    with pytest.raises(UsageError, match="holds other things"):
+        compressor.try_out(finished, write=site, progress=compressor.Silent())
+    assert (site / "index.html").read_text() == "mine"
+
+
+def test_a_report_that_is_a_link_out_of_the_run_is_not_published(finished: Path, runtime: Path) -> None:
+    (finished / "report.html").unlink()
+    (finished / "report.html").symlink_to(finished.parent / "secret.png")
+    site, file = finished.parent / "site", finished / "student.onnx"  # the run itself would not be opened
+    found = compressor.try_out(file, write=site, progress=compressor.Silent())
+    assert found.document.report is None
+    assert not (site / "report.html").exists()
+
+
 @pytest.fixture
 def served(finished: Path, runtime: Path) -> Iterator[server.PageServer]:
     made = page.build(
@@ -130,6 +149,7 @@ def test_the_server_gives_the_pages_files_with_types_and_isolation(served: serve
     report = ask(served, "/report.html").headers["Content-Security-Policy"]
     assert "script-src" not in report
     assert report.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in report
 
 
 @pytest.mark.parametrize(
@@ -212,6 +232,9 @@ def test_npm_is_asked_once_and_its_trouble_is_a_sentence(
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "other-cache"))
     npm.write_text("#!/bin/sh\necho 'npm error network' >&2; exit 1\n")
     with pytest.raises(compressor.CompressorError, match="npm error network"):
+        assets.fetch(compressor.Silent())
+    monkeypatch.chdir(tmp_path)  # a program that lies in a stranger's folder is not npm
+    with pytest.raises(UsageError, match="npm, which fetches onnxruntime-web, is not installed"):
         assets.fetch(compressor.Silent())
     monkeypatch.setattr("compressor.web.assets.shutil.which", lambda name: None)
     with pytest.raises(UsageError, match="npm, which fetches onnxruntime-web, is not installed"):

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import compressor
+from compressor.benchmarking import host
 from compressor.benchmarking.config import BenchmarkConfig
 from compressor.benchmarking.document import Row
 from compressor.benchmarking.students import Students
 from compressor.errors import CompressorError, UsageError
 from compressor.models.timm.published import published, usual
 from compressor.options import megabytes, milliseconds
+from compressor.packages import versions
 from compressor.workflows import screening
 from tests.conftest import compress
 
@@ -34,7 +36,7 @@ class Machine:
         found = {}
         for name, precision in paths:
             self.looks.append((name, precision, config.processes))
-            p50 = FP32[name] / (2 if precision == "int8" else 1)
+            p50 = FP32[name.partition(".")[0]] / (2 if precision == "int8" else 1)
             found[name, precision] = Row(
                 file=name, provider="cpu", threads=threads, batch=1, samples=10, processes=config.processes, p50_ms=p50,
                 p50_interval_ms=(0.95 * p50, 1.05 * p50) if config.processes > 1 else None, peak_rss_mb=80.0, raw_ms=[[p50]],
@@ -90,8 +92,33 @@ def test_what_was_measured_once_is_not_measured_again(machine: Machine) -> None:
     assert wider.candidates[0].name == "resnet10t"
     kinds = {row["kind"] for row in compressor.stores().document}
     assert kinds == {"screened"}
+    assert len(compressor.remove_stores("screened").document) == 4
+    students(max_latency="2ms")
+    assert len(machine.looks) > 6, "all of it was removed by its kind"
+    machine.looks.clear()
     students(max_latency="2ms", classes=12)
     assert len(machine.looks) > 6, "another task"
+
+
+@pytest.mark.parametrize("what", ["onnxruntime-gpu", "torch", "timm", "cpu", "governor"])
+def test_of_another_machine_or_after_an_upgrade_nothing_is_taken_over(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    students(candidates="lcnet_050", max_latency="2ms")
+    machine.looks.clear()
+    if what in ("cpu", "governor"):
+        other = host.fingerprint().model_copy(update={what: "another"})
+        monkeypatch.setattr(host, "fingerprint", lambda: other)
+    else:
+        newer = versions() | {what: "99"}
+        monkeypatch.setattr(screening, "versions", lambda: newer)
+    students(candidates="lcnet_050", max_latency="2ms")
+    assert ("lcnet_050", "fp32", 5) in machine.looks
+
+
+def test_a_name_with_its_weights_has_its_architectures_prior(machine: Machine) -> None:
+    (found,) = students(candidates="lcnet_050.ra2_in1k").candidates
+    assert found.published == published()["lcnet_050"].top1
 
 
 def test_who_turns_out_to_be_over_leaves_its_place_to_whom_it_dominated(
