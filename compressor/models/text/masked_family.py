@@ -188,7 +188,7 @@ def _sized(name: str, tokens: int, length: int) -> TextArchitecture:
     # Heads of 64 channels as BERT's; a narrow one has a few small ones.
     heads = hidden // names.HEAD if hidden % names.HEAD == 0 else 4
     if hidden % heads:
-        raise UsageError(f"'{name}': hidden should be a multiple of {names.HEAD}, or of 4 below that")
+        raise UsageError(f"'{name}': hidden should be a multiple of 4")
     return TextArchitecture(
         family=FAMILY, name=name, classes=tokens, layers=layers, hidden=hidden, heads=heads, intermediate=4 * hidden,
         vocabulary=tokens, positions=max(512, length),
