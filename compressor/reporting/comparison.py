@@ -95,7 +95,8 @@ def _predictions(run: RunFolder) -> Predictions | None:
 def table(document: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and lines, one per run; of language models by perplexity."""
     if any(run.perplexity is not None for run in document.runs):
-        return language.timed(LANGUAGE_COLUMNS, hides=any(run.masked for run in document.runs)), language_lines(document)
+        hides = any(run.masked for run in document.runs)
+        return language.timed(LANGUAGE_COLUMNS, hides=hides), language_lines(document)
     return COLUMNS, lines(document)
 
 

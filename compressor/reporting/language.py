@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compressor.evaluation.perplexity import difference
+from compressor.evaluation.perplexity import MOST, difference
 from compressor.exporting.document import ExportEntry
 from compressor.reporting import headline, tables
 from compressor.reporting.document import Model, Report
@@ -244,7 +244,7 @@ def what(report: Report) -> str:
     if told(report):
         return (
             f"{data.name}: running text of {len(data.classes):,} kinds of tokens; {data.train:,} training windows. Figures are on "
-            "the whole test text."
+            f"the test text, of a long one on its first {MOST:,} tokens."
         )
     return (
         f"{data.name}: {len(data.classes)} classes; {data.train} training, {data.validation} validation and {data.test} test "
