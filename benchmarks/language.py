@@ -115,6 +115,9 @@ def figure(card: Card, split: str, name: str) -> float:
 def report(arguments: argparse.Namespace, name: str, found: dict[str, Any], teacher: Card) -> None:
     """Nats a token, and differences to the copy without a teacher, paired by seed and stretch of text."""
     base = found.get(BASE)
+    if base is not None:  # whatever the order of the rows
+        base["figures"] = [card.language["test"] for card in base["cards"]]
+        base["test_nll"] = [figure(card, "test", "nll") for card in base["cards"]]
     lines = [("teacher", "", *(f"{figure(teacher, s, 'nll'):.4f}" for s in ("validation", "test")),
               f"{figure(teacher, 'test', 'perplexity'):.2f}", f"{figure(teacher, 'test', 'bits_per_byte'):.4f}", "–", "–",
               f"{teacher.train_seconds or 0:.0f} s")]  # fmt: skip
@@ -124,15 +127,12 @@ def report(arguments: argparse.Namespace, name: str, found: dict[str, Any], teac
         test = [figure(card, "test", "nll") for card in cards]
         apart, paired = "–", "–"
         if base is not None and row != BASE:
-            other = one_of(base)
-            gaps = np.array(test) - np.array(other["test"])
+            gaps = np.array(test) - np.array(base["test_nll"])
             if len(gaps) > 1:
                 half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
                 apart = f"{gaps.mean():+.4f} [{gaps.mean() - half:+.4f}, {gaps.mean() + half:+.4f}]"
-            whole = difference([card.language["test"] for card in cards], other["figures"])
+            whole = difference([card.language["test"] for card in cards], base["figures"])
             paired = "–" if whole is None else f"{whole.mean:+.4f} [{whole.low:+.4f}, {whole.high:+.4f}]"
-        elif row == BASE:
-            one["test_nll"], one["figures"] = test, [card.language["test"] for card in cards]
         lines.append((row, f"{(cards[0].params or 0) / 1e6:.2f} M", spread([figure(c, "validation", "nll") for c in cards]),
                       spread(test), f"{np.exp(np.mean(test)):.2f}",
                       f"{np.mean([figure(c, 'test', 'bits_per_byte') for c in cards]):.4f}", apart, paired,
@@ -153,11 +153,6 @@ def report(arguments: argparse.Namespace, name: str, found: dict[str, Any], teac
            header=("row", "parameters", "validation, nats", "test, nats", "perplexity", "bits per byte",
                    "against the copy, by seeds", "and stretches", "training"),
            lines=lines, remarks=remarks)  # fmt: skip
-
-
-def one_of(base: dict[str, Any]) -> dict[str, Any]:
-    """The copy's test figures, which come before all that are compared with it."""
-    return {"test": base["test_nll"], "figures": base["figures"]}
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def _teacher_from_path(path: Path, dataset: Dataset, *, seed: int) -> Start:
             trusted=card.trusted and held_out(card.dataset, dataset, shown),
             seen=shown,
         )
-    if not head_names(model):
+    if dataset.tokens:
         raise UsageError(
             f"teacher '{path}' knows {len(card.classes)} tokens, and the data has {len(dataset.classes)}: its embedding is its "
             "head.\nCut the data by its tokens: leave data.options.tokenizer out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,5 +38,6 @@ class History:
         return min(self.records, key=self.rank)
 
     def rank(self, seen: dict[str, Any]) -> tuple[float, ...]:
-        """What validation says of some weights; the smallest is the best."""
-        return (seen["validation_nll"],) if self.surest else (-seen["validation_top1"], seen["validation_nll"])
+        """What validation says of some weights; the smallest is the best, and what is no number the worst."""
+        nll = math.inf if math.isnan(seen["validation_nll"]) else seen["validation_nll"]
+        return (nll,) if self.surest else (-seen["validation_top1"], nll)

@@ -55,7 +55,7 @@ class ExportEntry(Document):
     temperature_of: TemperatureOf | None = None
     """Whose validation logits it was fitted to: `model` (the PyTorch model's) or `file` (its own, as int8's)."""
     language: LanguageFigures | None = None
-    """Of a language model, on the whole test text: of what ships by the file itself, of a teacher its model's."""
+    """Of a language model, on the whole test text: by the file itself, of a run's fp32 teacher its model's."""
     parity: Parity | None = None
     """How closely it reproduces the PyTorch model."""
     made_from: str | None = None

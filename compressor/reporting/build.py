@@ -248,7 +248,8 @@ def _warnings(report: Report) -> list[str]:
         if values:
             top1[role] = float(np.mean(values))
     found += language.warnings(report)
-    if not language.told(report) and top1.get("teacher", 1.0) <= top1.get("baseline", 0.0):
+    known = "teacher" in top1 and "baseline" in top1 and not language.told(report)
+    if known and top1["teacher"] <= top1["baseline"]:
         found.append(
             f"The teacher ({top1['teacher']:.3f}) is no better than the baseline ({top1['baseline']:.3f}): "
             "it has little to teach. Train it longer, use pretrained weights, or take a stronger one."

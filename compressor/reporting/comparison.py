@@ -16,7 +16,7 @@ COLUMNS = ("run", "student", "top-1", "against the first", "teacher", "help of t
            "peak memory", "status")  # fmt: skip
 
 LANGUAGE_COLUMNS = ("run", "student", "perplexity", "bits per byte", "teacher", "what the teacher changed, nats a token", "file",
-                    "time per token p50", "peak memory", "status")  # fmt: skip
+                    language.TIME, "peak memory", "status")  # fmt: skip
 
 
 def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
@@ -35,7 +35,12 @@ def compare(runs: list[tuple[RunFolder, Report]]) -> Comparison:
         entries.append(_entry(run, report, beside))
     warnings = []
     if len({report.dataset.fingerprint for _, report in runs}) > 1:
-        warnings.append("The runs were made on different samples or splits: their accuracies are not comparable.")
+        warnings.append(
+            "The runs were made on different texts, splits, tokens or windows: their perplexities are not comparable, and bits "
+            "per byte are on one test text alone."
+            if any(language.told(report) for _, report in runs)
+            else "The runs were made on different samples or splits: their accuracies are not comparable."
+        )
     hosts = {report.host and report.host.cpu for _, report in runs}
     if len(hosts) > 1:
         warnings.append("The runs were timed on different machines: their latencies are not comparable.")
@@ -69,6 +74,7 @@ def _entry(run: RunFolder, report: Report, against_first: Gain | None = None) ->
         bits_per_byte=_told(student, "bits_per_byte"),
         teacher_perplexity=_told(teacher, "perplexity"),
         foretold=report.foretold,
+        masked=language.hides(report),
     )
 
 
@@ -89,7 +95,8 @@ def _predictions(run: RunFolder) -> Predictions | None:
 def table(document: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and lines, one per run; of language models by perplexity."""
     if any(run.perplexity is not None for run in document.runs):
-        return LANGUAGE_COLUMNS, language_lines(document)
+        hides = any(run.masked for run in document.runs)
+        return language.timed(LANGUAGE_COLUMNS, hides=hides), language_lines(document)
     return COLUMNS, lines(document)
 
 

@@ -310,6 +310,8 @@ class ComparedRun(Document):
     """The teacher's."""
     foretold: Foretold | None = None
     """What the teacher was worth to a language model."""
+    masked: bool = False
+    """Whether it says what is hidden: its perplexity is of that alone."""
 
 
 class Comparison(Document):

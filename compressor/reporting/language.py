@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compressor.evaluation.perplexity import difference
+from compressor.evaluation.perplexity import MOST, difference
 from compressor.exporting.document import ExportEntry
 from compressor.reporting import headline, tables
 from compressor.reporting.document import Model, Report
@@ -48,8 +48,17 @@ def table(report: Report) -> Table:
     rows = headline.rows(report)
     if not told(report):
         return headline.COLUMNS, headline.cells(rows)
-    hides = any(one.masked for model in report.models for one in model.language.values())
-    return tuple("latency p50" if hides and name == TIME else name for name in COLUMNS), cells(rows)
+    return timed(COLUMNS, hides=hides(report)), cells(rows)
+
+
+def hides(report: Report) -> bool:
+    """Whether it is of models that say what is hidden."""
+    return any(one.masked for model in report.models for one in model.language.values())
+
+
+def timed(columns: tuple[str, ...], *, hides: bool) -> tuple[str, ...]:
+    """The columns with what their time is of."""
+    return tuple("latency p50" if hides and name == TIME else name for name in columns)
 
 
 def cells(found: list[headline.Line]) -> list[tuple[str, ...]]:
@@ -172,7 +181,7 @@ def next_line(report: Report, run: Any) -> str | None:
     """What can be done with the files; None of others."""
     if not told(report):
         return None
-    if any(found.masked for model in report.models for found in model.language.values()):
+    if hides(report):
         return f"Next: compress distill --teacher {run.path} --student {run.path} --data LABELLED_TEXTS"
     student = run.artifact("fp32")
     teacher = next((e.file for e in report.exports if e.role == "teacher" and e.file), None)
@@ -235,7 +244,7 @@ def what(report: Report) -> str:
     if told(report):
         return (
             f"{data.name}: running text of {len(data.classes):,} kinds of tokens; {data.train:,} training windows. Figures are on "
-            "the whole test text."
+            f"the test text, of a long one on its first {MOST:,} tokens."
         )
     return (
         f"{data.name}: {len(data.classes)} classes; {data.train} training, {data.validation} validation and {data.test} test "

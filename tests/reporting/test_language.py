@@ -7,7 +7,8 @@ import pytest
 
 from compressor.benchmarking import verdict
 from compressor.benchmarking.compare import Ratio
-from compressor.reporting import language
+from compressor.reporting import comparison, language
+from compressor.reporting.document import ComparedRun, Comparison
 from compressor.runnote import ArchitectureNote, LanguageFigures, StageNote
 
 
@@ -79,3 +80,14 @@ def test_a_file_is_worth_it_by_time_for_a_token_and_perplexity() -> None:
     assert "within noise" in reasons
     assert judged(figures(2.9, rng), teacher, "slower")[0] == "not worth it"
     assert judged(figures(3.2, rng, blocks=32), teacher)[0] == "undecided", "other stretches are not compared"
+
+
+@pytest.mark.parametrize(("masked", "shown"), [(False, "time per token p50"), (True, "latency p50")])
+def test_runs_side_by_side_say_what_their_time_is_of(masked: bool, shown: str) -> None:
+    run = ComparedRun(
+        run="runs/a", name="a", status="done", student="layers:1", top1=None, top1_std=None, teacher=None,
+        teacher_top1=None, help=None, bytes=None, p50_ms=1.5, peak_rss_mb=None, perplexity=20.0, masked=masked,
+    )  # fmt: skip
+    columns, (line,) = comparison.table(Comparison(runs=[run]))
+    assert line[columns.index(shown)] == "1.500 ms"
+    assert line[columns.index("perplexity")] == "20.00"

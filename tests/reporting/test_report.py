@@ -80,6 +80,13 @@ def test_a_teacher_that_hurt_and_one_no_better_than_the_baseline_are_called_out(
     assert line.endswith("It hurt.")
 
 
+@pytest.mark.parametrize(("role", "top1"), [("teacher", 0.0), ("baseline", 1.0)])
+def test_one_without_the_other_is_not_compared(report: dict[str, Any], role: str, top1: float) -> None:
+    changed = copy.deepcopy(report)
+    changed["models"] = [model | {"top1": top1} for model in changed["models"] if model["role"] == role]
+    assert "no better than" not in " ".join(build._warnings(load(changed)))
+
+
 def test_one_training_tells_nothing_and_says_what_three_seeds_cost(report: dict[str, Any], run: Path) -> None:
     found = report["help"]
     assert found["verdict"] == "one training"

@@ -204,6 +204,12 @@ def test_a_runs_model_is_exported_again_and_in_int8_as_far_as_perplexity_allows(
     assert told < 0.01
     assert entry.parity is not None
     assert 1e-5 < entry.parity.max_relative_error < 0.2
+    teacher = next((run / "stages").glob("00-teacher-*")) / "seed0" / "weights.safetensors"
+    (entry,) = compressor.export(teacher, **given | {"output": tmp_path / "t.onnx"}, progress=Silent()).document
+    whole = compressor.evaluate(tmp_path / "t.onnx", data=given["data"], split="test", progress=Silent()).document
+    assert isinstance(whole, LanguageEvaluation)
+    assert entry.language is not None
+    assert whole.language.nll == pytest.approx(entry.language.nll), "the figures of the file, not of the model"
     monkeypatch.setattr(integers, "LOSS", -1.0)
     with pytest.raises(CompressorError, match=r"int8 adds .* to the perplexity .*: fp32 stays"):
         compressor.export(run / "student.safetensors", **given, progress=Silent())

@@ -169,9 +169,15 @@ def test_an_encoder_without_a_head_is_trained_here_with_a_fresh_one(home: Path, 
     assert "without a head" in said[0]
 
 
-def test_models_of_another_task_are_refused_in_a_sentence(home: Path) -> None:
+def test_models_of_another_task_or_other_tokens_are_refused_in_a_sentence(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'layers:1' is a student by its teacher, and .* is no language model"):
         planned(home, data__task="lm", teacher__model=str(stage(home, "teacher")))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "."]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    options = {"length": 16, "tokenizer": str(tmp_path)}
+    plan = planned(home, teacher__model=str(stage(home, "teacher")), data__options=options)
+    with pytest.raises(UsageError, match=f"and the data has {len(tokens)}: its embedding is its head"):
+        begin(plan, plan.stages[0], 0, torch.device("cpu"))
 
 
 @pytest.mark.slow

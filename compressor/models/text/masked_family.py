@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact.preprocessing import Inputs, Preprocessing
+from compressor.artifact.text import read as tokenizers
 from compressor.artifact.text.masked import NAMES, MaskedPreprocessing
 from compressor.artifact.text.tokenizer import Tokenizer
 from compressor.errors import UsageError
 from compressor.models.architecture import Architecture
 from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
-from compressor.models.text import masked_weights, names
+from compressor.models.text import masked_weights, names, weights
 from compressor.models.text.bert import TextArchitecture
 from compressor.models.text.masked import FAMILY, HEAD, MaskedBert, asked
 
@@ -50,7 +51,7 @@ class MaskedFamily:
         """
         tokenizer: Tokenizer = setup.tokenizer
         if not (name in names.SIZES or names.by_teacher(name)):
-            about = masked_weights.architecture(name, classes)
+            about = _published(name, classes, tokenizer)
         elif teacher is None or name in names.SIZES:
             about = _sized(name, classes, setup.length)
         elif isinstance(teacher.architecture, TextArchitecture) and teacher.architecture.family == FAMILY:
@@ -109,9 +110,14 @@ class MaskedFamily:
 
         Maps are hidden states after layers, (tokens, channels, 1, 1), of all tokens of the windows.
         """
+        assert isinstance(model, MaskedBert)
+        if prepared[0].shape[1] > model.about.positions:
+            raise UsageError(
+                f"{model.about.name} reads {model.about.positions} tokens at most, and a window has {prepared[0].shape[1]}: "
+                f"--set data.options.length={model.about.positions}"
+            )
         if not embedding and not taps:
             return Outputs(logits=model(*prepared))
-        assert isinstance(model, MaskedBert)
         hidden, tapped, relations = model.encode(prepared[0], taps)
         rows = asked(hidden, prepared[1])
         return Outputs(
@@ -161,6 +167,20 @@ class MaskedFamily:
         return ("torch",)
 
 
+def _published(name: str, tokens: int, corpus: Tokenizer) -> TextArchitecture:
+    """A folder's or the hub's model, for the corpus' tokens. Raises UsageError where those beside it are others."""
+    about, folder = masked_weights.architecture(name, tokens), weights.located(name)
+    if about.vocabulary >= corpus.size and any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+        own = tokenizers.read(folder)
+        if own.vocabulary != corpus.vocabulary:
+            raise UsageError(
+                f"{name} has a vocabulary of {own.size} tokens, and the corpus is cut by another one of {corpus.size}: a "
+                "student reads its teacher's tokens.\nTake layers:N for a student by its teacher, or two models with one "
+                "tokenizer, and leave data.options.tokenizer out"
+            )
+    return about
+
+
 def _sized(name: str, tokens: int, length: int) -> TextArchitecture:
     """An encoder from nothing: one of `names.SIZES`, or `layers:N[,hidden:M]`."""
     wanted = names.by_teacher(name)
@@ -168,7 +188,7 @@ def _sized(name: str, tokens: int, length: int) -> TextArchitecture:
     # Heads of 64 channels as BERT's; a narrow one has a few small ones.
     heads = hidden // names.HEAD if hidden % names.HEAD == 0 else 4
     if hidden % heads:
-        raise UsageError(f"'{name}': hidden should be a multiple of {names.HEAD}, or of 4 below that")
+        raise UsageError(f"'{name}': hidden should be a multiple of 4")
     return TextArchitecture(
         family=FAMILY, name=name, classes=tokens, layers=layers, hidden=hidden, heads=heads, intermediate=4 * hidden,
         vocabulary=tokens, positions=max(512, length),

@@ -128,3 +128,17 @@ def test_what_does_not_go_together_is_refused_with_both_sizes(tmp_path: Path) ->
     short = masked_folders.write(tmp_path / "short", max_position_embeddings=10)
     with pytest.raises(UsageError, match="reads 10 tokens, and a window has 12"):
         MASKED.describe(str(short), classes=31, setup=setup, stem="keep")
+    model = build(MASKED.describe("layers:1,hidden:32", classes=31, setup=setup, stem="keep")[0])
+    with pytest.raises(UsageError, match=r"data\.options\.length=512"):
+        MASKED.forward(model, (torch.zeros(1, 513, dtype=torch.long), torch.zeros(1, 1, dtype=torch.long)))
+
+
+def test_as_many_other_tokens_are_refused(tmp_path: Path) -> None:
+    """Rows of a table of words would be taken for those of other words, and nobody would see why nothing is learnt."""
+    setup = masked_folders.setup(masked_folders.write(tmp_path / "tokens"))
+    other = masked_folders.write(tmp_path / "other")
+    MASKED.describe(str(other), classes=31, setup=setup, stem="keep")
+    lines = (other / "vocab.txt").read_text().splitlines()
+    (other / "vocab.txt").write_text("\n".join([*lines[:-1], "zz"]) + "\n")
+    with pytest.raises(UsageError, match="vocabulary of 31 tokens, and the corpus is cut by another one of 31"):
+        MASKED.describe(str(other), classes=31, setup=setup, stem="keep")
