@@ -98,6 +98,9 @@ def export_run(planned: Plan, run: RunFolder, results: Results, progress: Progre
         except CompressorError as error:
             if source == run.path and precision != "int8":
                 raise
+            if source == run.path:  # another student's may lie there
+                _removed(path, path.name, run, progress)
+                run.int8.unlink(missing_ok=True)
             what = "no int8 file was made" if source == run.path else "the teacher was not exported, so it is not timed"
             progress.say(f"{what}: {error}")
             continue
