@@ -20,6 +20,7 @@ def outputs(cell: Any) -> str:
     return "\n".join(str(o.get("data") or o.get("text", "")) for o in cell.outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client.*", "ignore::DeprecationWarning:zmq.*")
 def test_the_notebook_runs_and_shows_the_report(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))

@@ -24,8 +24,6 @@ FEW = [
     ("resnet18", "mobilenetv3_small_050", 64),
     ("vit_tiny_patch16_224", "mobilenetv2_050", 64),
     ("convnext_atto", "mobilenetv4_conv_small_050", 64),
-    ("swin_tiny_patch4_window7_224", "efficientvit_b0", 224),
-    ("edgenext_xx_small", "deit_tiny_patch16_224", 64),
 ]
 
 MANY = [
@@ -56,6 +54,8 @@ MANY = [
     ("poolformer_s12", "efficientformerv2_s0", 224),
     ("tiny_vit_5m_224", "efficientvit_m0", 224),
     ("pvt_v2_b0", "ghostnetv3_050", 64),
+    ("swin_tiny_patch4_window7_224", "efficientvit_b0", 224),
+    ("edgenext_xx_small", "deit_tiny_patch16_224", 64),
     ("caformer_s18", "starnet_s1", 64),
 ]
 

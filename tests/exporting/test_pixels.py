@@ -38,6 +38,7 @@ def tempered(run: Path, tmp_path: Path) -> Path:
     return copied
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("torchscript")
 def test_every_command_takes_a_file_of_pixels(tempered: Path, tmp_path: Path) -> None:
     run, path = tempered, tmp_path / "pixels.onnx"

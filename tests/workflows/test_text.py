@@ -115,6 +115,7 @@ def test_a_student_that_can_not_be_is_refused_before_anything_is_trained(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_pairs_go_the_same_way(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     plain_exporter(monkeypatch)
