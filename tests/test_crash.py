@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "crash.py"
 
 
+@pytest.mark.slow
 def test_a_chain_killed_at_random_moments_ends_with_the_very_weights_of_one_that_was_not(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--quick", "--kills", "4", "--json"],

@@ -110,6 +110,7 @@ def test_a_member_that_may_know_validation_by_heart_does_not_take_all_the_weight
     assert "weighing the same: mobilenetv3_small_050 may have seen the validation samples" in start.notice
 
 
+@pytest.mark.slow
 def test_two_teachers_are_trained_mixed_and_shown(workdir: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "export_run", lambda *a, **k: {})
     monkeypatch.setattr(pipeline, "document", lambda *a, **k: {"rows": [], "host": None})

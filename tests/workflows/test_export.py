@@ -39,6 +39,7 @@ def test_a_classifier_is_not_evaluated_on_running_text(run: Path, tmp_path: Path
     assert "is running text without any" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("torchscript")
 def test_a_replaced_file_loses_what_was_measured_of_the_old_one(copied: Path) -> None:
     rewritten(copied / "student.onnx", copied / "student.fp16.onnx", precision="fp16")
