@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from compressor.data.tally import Tally
 from compressor.data.text.columns import LOOKED_AT, Columns, columns_of
 from compressor.data.text.files import SPLIT_NAMES, SUFFIXES, WHOLE
 from compressor.data.text.options import Options as Named
+from compressor.data.text.read import fingerprint
 from compressor.data.text.records import records
 from compressor.errors import DataError
 from compressor.runnote import Unused
@@ -52,15 +52,6 @@ class Corpus:
     def bytes(self, split: str) -> int:
         """UTF-8 bytes of a split's texts."""
         return sum(len(as_bytes(text)) for text in self.texts[split])
-
-
-def fingerprint(parts: Iterable[str]) -> str:
-    """Changes when a part does, or where one ends."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        raw = as_bytes(part)
-        digest.update(len(raw).to_bytes(8, "little") + raw)
-    return digest.hexdigest()
 
 
 def read_corpus(config: DataConfig, options: Options) -> Corpus:

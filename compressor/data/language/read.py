@@ -11,10 +11,11 @@ from compressor.artifact.text.tokenizer import Tokenizer
 from compressor.data.config import DataConfig
 from compressor.data.dataset import Source
 from compressor.data.language import tokens
-from compressor.data.language.corpus import Corpus, fingerprint, read_corpus
+from compressor.data.language.corpus import Corpus, read_corpus
 from compressor.data.language.options import Options, checked
 from compressor.data.language.setup import LanguageSetup
 from compressor.data.splits import SPLITS
+from compressor.data.text.read import fingerprint
 from compressor.errors import DataError
 from compressor.progress import Progress
 

@@ -92,7 +92,7 @@ def prints_of(texts: Iterable[Thing]) -> NDArray[np.uint64]:
 
 
 def fingerprint(parts: Iterable[str]) -> str:
-    """Changes when a part does."""
+    """Changes when a part does, or where one ends."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         raw = as_bytes(part)

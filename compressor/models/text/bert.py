@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.models.architecture import Architecture
+from compressor.models.outputs import Tap
 from compressor.objectives.relations import Relations
 from compressor.section import LONGEST
 
@@ -84,6 +85,14 @@ def depths(layers: int, kept: tuple[int, ...]) -> tuple[float, ...]:
     """How deep each layer's output is, 0 … 1: a layer kept from a teacher is where it was there; the last is 1."""
     places = kept or tuple(range(layers))
     return tuple((place + 1) / (places[-1] + 1) for place in places)
+
+
+def taps(about: TextArchitecture) -> list[Tap]:
+    """One after each layer."""
+    return [
+        Tap(index=index, channels=about.hidden, stride=1.0, side=1, depth=depth, heads=about.heads)
+        for index, depth in enumerate(about.depths())
+    ]
 
 
 def activated(values: Tensor, activation: Activation) -> Tensor:

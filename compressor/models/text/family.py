@@ -17,7 +17,7 @@ from compressor.models.architecture import Architecture
 from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.text import names, pretraining, weights
-from compressor.models.text.bert import FAMILY, Bert, TextArchitecture, relations_of
+from compressor.models.text.bert import FAMILY, Bert, TextArchitecture, relations_of, taps
 
 LONGEST = 128
 """Tokens of a text where nothing else is said."""
@@ -121,11 +121,7 @@ class BertFamily:
     def taps(self, model: nn.Module, preprocessing: Preprocessing) -> tuple[list[Tap], int]:
         """One after each layer."""
         assert isinstance(model, Bert)
-        about = model.about
-        return [
-            Tap(index=index, channels=about.hidden, stride=1.0, side=1, depth=depth, heads=about.heads)
-            for index, depth in enumerate(about.depths())
-        ], about.hidden
+        return taps(model.about), model.about.hidden
 
     def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
         """Random tokens at the full length."""

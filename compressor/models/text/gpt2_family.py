@@ -109,11 +109,7 @@ class Gpt2Family:
     ) -> Outputs:
         """Rows are tokens, window by window; the embedding is what the head reads; maps are (tokens, channels, 1, 1)."""
         assert isinstance(model, Gpt2)
-        if prepared[0].shape[1] > model.about.positions:
-            raise UsageError(
-                f"{model.about.name} reads {model.about.positions} tokens at most, and a window has {prepared[0].shape[1]}: "
-                f"--set data.options.length={model.about.positions}"
-            )
+        names.refuse_longer(prepared[0].shape[1], model.about)
         hidden, tapped, _ = model.encode(prepared[0], (), taps)
         rows = hidden.flatten(0, 1)
         return Outputs(

@@ -17,7 +17,7 @@ from compressor.models.architecture import Architecture
 from compressor.models.family import Known, Prepared, StateDict
 from compressor.models.outputs import Outputs, Tap
 from compressor.models.text import masked_weights, names, weights
-from compressor.models.text.bert import TextArchitecture
+from compressor.models.text.bert import TextArchitecture, taps
 from compressor.models.text.masked import FAMILY, HEAD, MaskedBert, asked
 
 WIDTH = 256
@@ -111,11 +111,7 @@ class MaskedFamily:
         Maps are hidden states after layers, (tokens, channels, 1, 1), of all tokens of the windows.
         """
         assert isinstance(model, MaskedBert)
-        if prepared[0].shape[1] > model.about.positions:
-            raise UsageError(
-                f"{model.about.name} reads {model.about.positions} tokens at most, and a window has {prepared[0].shape[1]}: "
-                f"--set data.options.length={model.about.positions}"
-            )
+        names.refuse_longer(prepared[0].shape[1], model.about)
         if not embedding and not taps:
             return Outputs(logits=model(*prepared))
         hidden, tapped, relations = model.encode(prepared[0], taps)
@@ -130,11 +126,7 @@ class MaskedFamily:
     def taps(self, model: nn.Module, preprocessing: Preprocessing) -> tuple[list[Tap], int]:
         """One after each layer."""
         assert isinstance(model, MaskedBert)
-        about = model.about
-        return [
-            Tap(index=index, channels=about.hidden, stride=1.0, side=1, depth=depth, heads=about.heads)
-            for index, depth in enumerate(about.depths())
-        ], about.hidden
+        return taps(model.about), model.about.hidden
 
     def example(self, preprocessing: Preprocessing, batch: int) -> Prepared:
         """Random tokens."""

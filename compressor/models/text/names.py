@@ -134,3 +134,12 @@ def kin(name: str) -> list[str]:
         return []
     width = f",hidden:{wanted[1]}" if wanted[1] else ""
     return [f"layers:{layers}{width}" for layers in range(wanted[0] + 1, 4 * wanted[0] + 1)]
+
+
+def refuse_longer(length: int, about: TextArchitecture | Gpt2Architecture) -> None:
+    """Raises UsageError where a window of `length` tokens is longer than the model can read."""
+    if length > about.positions:
+        raise UsageError(
+            f"{about.name} reads {about.positions} tokens at most, and a window has {length}: "
+            f"--set data.options.length={about.positions}"
+        )
